@@ -1,0 +1,41 @@
+# Each foreign library once, as limpid::NAME. Debian's package is named where it is missing.
+
+find_package(PkgConfig REQUIRED)
+
+function(limpid_foreign name package)
+  if(NOT TARGET ${ARGN})
+    message(FATAL_ERROR "limpid needs ${name}: run scripts/setup.sh, or apt-get install ${package}")
+  endif()
+  add_library(limpid::${name} ALIAS ${ARGN})
+endfunction()
+
+function(limpid_pkgconfig name package module)
+  pkg_check_modules(LIMPID_${name} IMPORTED_TARGET GLOBAL QUIET ${module})
+  limpid_foreign(${name} ${package} PkgConfig::LIMPID_${name})
+endfunction()
+
+function(limpid_header_only name package header)
+  find_path(LIMPID_${name}_INCLUDE ${header})
+  if(NOT LIMPID_${name}_INCLUDE)
+    message(FATAL_ERROR "limpid needs ${name}: run scripts/setup.sh, or apt-get install ${package}")
+  endif()
+  add_library(limpid_foreign_${name} INTERFACE)
+  target_include_directories(limpid_foreign_${name} SYSTEM INTERFACE ${LIMPID_${name}_INCLUDE})
+  add_library(limpid::${name} ALIAS limpid_foreign_${name})
+endfunction()
+
+limpid_pkgconfig(fmt libfmt-dev fmt)
+limpid_pkgconfig(hdf5 libhdf5-dev hdf5-serial)
+limpid_pkgconfig(crypto libssl-dev libcrypto)
+limpid_pkgconfig(sentencepiece libsentencepiece-dev sentencepiece)
+limpid_pkgconfig(simdjson libsimdjson-dev simdjson)
+limpid_pkgconfig(zlib zlib1g-dev zlib)
+limpid_pkgconfig(zstd libzstd-dev libzstd)
+limpid_header_only(json nlohmann-json3-dev nlohmann/json.hpp)
+limpid_header_only(tomlplusplus libtomlplusplus-dev toml++/toml.h)
+limpid_header_only(cli11 libcli11-dev CLI/CLI.hpp)
+
+find_package(OpenMP QUIET COMPONENTS CXX)
+limpid_foreign(openmp g++ OpenMP::OpenMP_CXX)
+find_package(dnnl QUIET)
+limpid_foreign(dnnl "libdnnl-dev ocl-icd-opencl-dev" DNNL::dnnl)
