@@ -40,8 +40,9 @@ Recipe assemble(const Settings& settings) {
       continue;
     }
     const std::string near = nearest(key, assign.known);
-    problems.push_back(format("{}: there is no key {}{}", setting.origin, key,
-                              near.empty() ? "; --help lists all" : "; did you mean " + near + "?"));
+    problems.push_back(
+        format("{}: there is no key {}{}", setting.origin, key,
+               near.empty() ? "; --help lists all" : "; did you mean " + near + "?"));
   }
   if (problems.empty()) {
     Problems found;
@@ -64,15 +65,18 @@ void apply(Settings& settings, const std::vector<std::string>& texts) {
 
 }  // namespace
 
-Recipe Recipe::load(const std::vector<std::string>& files, const std::vector<std::string>& settings) {
+Recipe Recipe::load(const std::vector<std::string>& files,
+                    const std::vector<std::string>& settings) {
   Settings all;
   for (const std::string& file : files)
-    for (auto& [key, setting] : parse_toml(read_text(file, 1 << 20), file)) all[key] = std::move(setting);
+    for (auto& [key, setting] : parse_toml(read_text(file, 1 << 20), file))
+      all[key] = std::move(setting);
   apply(all, settings);
   return assemble(all);
 }
 
-Recipe Recipe::parse(const std::string& text, const std::string& name, const std::vector<std::string>& settings) {
+Recipe Recipe::parse(const std::string& text, const std::string& name,
+                     const std::vector<std::string>& settings) {
   Settings all = parse_toml(text, name);
   apply(all, settings);
   return assemble(all);
@@ -95,7 +99,8 @@ void Recipe::fields(Fields& f) {
 
 Device Recipe::resolve_device() const {
   require(device != DeviceChoice::cuda,
-          "{}device = \"cuda\": this build has no CUDA backend; use device = \"cpu\" or \"auto\"", place(*this, "device"));
+          "{}device = \"cuda\": this build has no CUDA backend; use device = \"cpu\" or \"auto\"",
+          place(*this, "device"));
   return Device::cpu;
 }
 
@@ -120,7 +125,8 @@ std::string recipe_help() {
       out += format("\n[{}]  {}\n", entry.key, entry.help);
       continue;
     }
-    const std::string allowed = entry.allowed.empty() || entry.allowed == "true | false" ? "" : " (" + entry.allowed + ")";
+    const std::string allowed =
+        entry.allowed.empty() || entry.allowed == "true | false" ? "" : " (" + entry.allowed + ")";
     out += format("  {} = {}\n      {}{}\n", entry.key, entry.value, entry.help, allowed);
   }
   return out;

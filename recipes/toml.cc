@@ -18,13 +18,15 @@ std::vector<T> values_of(const toml::array& array) {
   return out;
 }
 
-Setting::Value array_value(const toml::array& array, const std::string& key, const std::string& origin) {
+Setting::Value array_value(const toml::array& array, const std::string& key,
+                           const std::string& origin) {
   const auto all = [&](auto is) {
     for (const toml::node& node : array)
       if (!is(node)) return false;
     return true;
   };
-  if (array.empty() || all([](const auto& n) { return n.is_string(); })) return values_of<std::string>(array);
+  if (array.empty() || all([](const auto& n) { return n.is_string(); }))
+    return values_of<std::string>(array);
   if (all([](const auto& n) { return n.is_integer(); })) return values_of<int64_t>(array);
   if (all([](const auto& n) { return n.is_number(); })) return values_of<double>(array);
   if (all([](const auto& n) { return n.is_boolean(); })) return values_of<bool>(array);
@@ -41,7 +43,8 @@ Setting setting_of(const toml::node& node, const std::string& key, const std::st
   fail("{}: {} must be a number, true or false, a text or a list, not a date or time", origin, key);
 }
 
-void flatten(const toml::table& table, const std::string& prefix, const std::string& name, Settings& out) {
+void flatten(const toml::table& table, const std::string& prefix, const std::string& name,
+             Settings& out) {
   for (const auto& [part, node] : table) {
     const std::string key = prefix + std::string(part.str());
     if (const auto* inner = node.as_table())
@@ -52,8 +55,9 @@ void flatten(const toml::table& table, const std::string& prefix, const std::str
 }
 
 std::string kind_of(const Setting::Value& value) {
-  constexpr const char* kKinds[] = {"true or false",          "a whole number",       "a number",          "a text",
-                                    "a list of true or false", "a list of whole numbers", "a list of numbers", "a list of texts"};
+  constexpr const char* kKinds[] = {
+      "true or false",           "a whole number",          "a number",          "a text",
+      "a list of true or false", "a list of whole numbers", "a list of numbers", "a list of texts"};
   return kKinds[value.index()];
 }
 
@@ -71,7 +75,8 @@ Settings parse_toml(const std::string& text, const std::string& name) {
 
 std::pair<std::string, Setting> parse_setting(const std::string& text) {
   const size_t equals = text.find('=');
-  require(equals != std::string::npos && equals > 0, "--set {}: write KEY=VALUE, as in train.steps=100", text);
+  require(equals != std::string::npos && equals > 0,
+          "--set {}: write KEY=VALUE, as in train.steps=100", text);
   const std::string key = text.substr(0, equals), value = text.substr(equals + 1);
   const std::string origin = "--set";
   try {
@@ -100,7 +105,8 @@ void Assign::number(const char* name, T& value, Range range, const char* need) {
   T given;
   if (const auto* whole = std::get_if<int64_t>(&setting->value))
     given = T(*whole);
-  else if (const auto* real = std::get_if<double>(&setting->value); real && std::is_floating_point_v<T>)
+  else if (const auto* real = std::get_if<double>(&setting->value);
+           real && std::is_floating_point_v<T>)
     given = T(*real);
   else
     return problem(name, *setting, format("{}, not {}", need, kind_of(setting->value)));
@@ -115,7 +121,8 @@ void Assign::list(const char* name, std::vector<T>& value, const char* need) {
   if (!setting) return;
   if (const auto* given = std::get_if<std::vector<T>>(&setting->value)) {
     value = *given;
-  } else if (const auto* texts = std::get_if<std::vector<std::string>>(&setting->value); texts && texts->empty()) {
+  } else if (const auto* texts = std::get_if<std::vector<std::string>>(&setting->value);
+             texts && texts->empty()) {
     value.clear();
   } else if (const auto* whole = std::get_if<std::vector<int64_t>>(&setting->value)) {
     if constexpr (std::is_same_v<T, double>)
@@ -173,7 +180,8 @@ void Assign::choice(const char* name, int& index, std::span<const char* const> n
     }
     allowed += (allowed.empty() ? "" : ", ") + quote(names[i]);
   }
-  problem(name, *setting, format("one of {}, not {}", allowed, given ? quote(*given) : kind_of(setting->value)));
+  problem(name, *setting,
+          format("one of {}, not {}", allowed, given ? quote(*given) : kind_of(setting->value)));
 }
 
 void Assign::begin(const char* name, const char*) { prefix_ += std::string(name) + "."; }

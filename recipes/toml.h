@@ -11,19 +11,21 @@ namespace limpid {
 
 // One value of a TOML document, with its place for messages.
 struct Setting {
-  using Value = std::variant<bool, int64_t, double, std::string, std::vector<bool>, std::vector<int64_t>,
-                             std::vector<double>, std::vector<std::string>>;
+  using Value = std::variant<bool, int64_t, double, std::string, std::vector<bool>,
+                             std::vector<int64_t>, std::vector<double>, std::vector<std::string>>;
   Value value;
   std::string origin;  // "recipe.toml:12"
 };
 using Settings = std::map<std::string, Setting>;  // by "model.layers"
 
-// All values of a TOML text. Throws Error with name and line on bad syntax, on tables in arrays, arrays of mixed types, dates.
+// All values of a TOML text. Throws Error with name and line on bad syntax, on tables in arrays,
+// arrays of mixed types, dates.
 Settings parse_toml(const std::string& text, const std::string& name);
 // "a.b=c" as on a command line: c is TOML, or a bare word, which is a text.
 std::pair<std::string, Setting> parse_setting(const std::string& text);
 
-// Fills a config from settings. What does not fit is put into problems, one line each; used keys are marked.
+// Fills a config from settings. What does not fit is put into problems, one line each; used keys
+// are marked.
 class Assign : public Fields {
  public:
   explicit Assign(const Settings& settings) : settings_(settings) {}

@@ -16,9 +16,9 @@ struct LogConfig {
 
 // What a run is measured against.
 struct Pace {
-  int64_t steps = 0;             // of the whole run
-  double flops_per_token = 0;    // 6 * matmul weights + causal attention
-  double peak_flops_per_s = 0;   // a plain matmul's rate on this machine; 0 where unknown
+  int64_t steps = 0;            // of the whole run
+  double flops_per_token = 0;   // 6 * matmul weights + causal attention
+  double peak_flops_per_s = 0;  // a plain matmul's rate on this machine; 0 where unknown
 };
 
 // Shows progress: one live line on a terminal, a plain line every few steps elsewhere.

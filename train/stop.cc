@@ -14,7 +14,8 @@ sigset_t stop_signals() {
 
 }  // namespace
 
-// Blocked in this thread and in all that it will start; taken from the kernel's queue when asked for.
+// Blocked in this thread and in all that it will start; taken from the kernel's queue when asked
+// for.
 StopRequest::StopRequest() {
   const sigset_t set = stop_signals();
   pthread_sigmask(SIG_BLOCK, &set, nullptr);

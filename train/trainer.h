@@ -15,9 +15,10 @@ enum class Resume { automatic, never };
 
 struct TrainConfig {
   int64_t steps = 1000;
-  int64_t batch = 32;       // sequences a step
-  int64_t micro_batch = 8;  // sequences at a time; gradients add up over batch / micro_batch of them
-  int64_t ramp_batch = 0;   // sequences of the first step; 0 means no ramp
+  int64_t batch = 32;  // sequences a step
+  int64_t micro_batch =
+      8;                   // sequences at a time; gradients add up over batch / micro_batch of them
+  int64_t ramp_batch = 0;  // sequences of the first step; 0 means no ramp
   int64_t ramp_samples = 0;
   Resume resume = Resume::automatic;
   Recompute recompute = Recompute::none;
@@ -25,14 +26,14 @@ struct TrainConfig {
 
   void fields(Fields&);
   void check(Problems&) const;
-  // Sequences of the step that begins when `samples` have been seen: grows in a line from ramp_batch to batch over ramp_samples, in multiples of
-  // ramp_batch (Brown et al. 2020, GPT-3, section B).
+  // Sequences of the step that begins when `samples` have been seen: grows in a line from
+  // ramp_batch to batch over ramp_samples, in multiples of ramp_batch (Brown et al. 2020, GPT-3,
+  // section B).
   int64_t batch_at(int64_t samples) const;
 };
 
 struct ValidationConfig {
   int64_t every = 100;
-  int64_t micro_batch = 8;
 
   void fields(Fields&);
 };
@@ -53,7 +54,8 @@ struct StepResult {
   bool skipped = false;  // loss or norm was not finite: parameters and moments stayed
 };
 
-// Runs steps of one model: micro-batches forward and backward, clipping, the optimizer. Owns the activations' memory.
+// Runs steps of one model: micro-batches forward and backward, clipping, the optimizer. Owns the
+// activations' memory.
 class Trainer {
  public:
   struct Parts {
@@ -67,11 +69,12 @@ class Trainer {
   };
   Trainer(Stream&, const Parts&);
 
-  // One step on the samples that come next; moves progress on. Nothing, and nothing changed, where `stop` says so between micro-batches. Throws
-  // Error after max_skipped steps in a row that were not finite.
+  // One step on the samples that come next; moves progress on. Nothing, and nothing changed, where
+  // `stop` says so between micro-batches. Throws Error after max_skipped steps in a row that were
+  // not finite.
   std::optional<StepResult> step(Progress&, const std::function<bool()>& stop);
   // Mean loss, nats a token, of a validation set; nothing where `stop` says so.
-  std::optional<double> validate(const ValidationSet&, int64_t micro_batch, const std::function<bool()>& stop);
+  std::optional<double> validate(ValidationSet&, const std::function<bool()>& stop);
 
   const Arena& saved() const { return saved_; }
   const Arena& scratch() const { return scratch_; }
