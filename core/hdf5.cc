@@ -171,7 +171,7 @@ Writer::Writer(const Path& path) : path_(path.string()) {
   const Handle creation(H5Pcreate(H5P_FILE_CREATE), H5Pclose);
   H5Pset_obj_track_times(creation, false);
   const Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
-  H5Pset_alignment(access, kPage, kPage);  // pieces of a page or more start on a page
+  H5Pset_alignment(access, 1, kPage);  // every tensor starts on a page
   file_ = H5Fcreate(path_.c_str(), H5F_ACC_EXCL, creation, access);
   require(file_ >= 0, "cannot create {}{}", path_, cause());
 }
