@@ -89,27 +89,28 @@ void pack_transposed(A* to, A* block, Head<const T> rows, int64_t begin, int64_t
   }
 }
 
-// scores (48,48) = a b for block j, but columns that all rows of a group come before.
+// scores (48,48) = a b for n rows and block j, but columns that all rows of a group come before.
 template <class A>
-void visible_scores(A* scores, Left<A> a, const A* b, const Sight& sight, int64_t row, int64_t j,
-                    int64_t D) {
-  for (int64_t r = 0; r < kBlock; r += kGroup) {
+void visible_scores(A* scores, Left<A> a, const A* b, const Sight& sight, int64_t row, int64_t n,
+                    int64_t j, int64_t D) {
+  for (int64_t r = 0; r < n; r += kGroup) {
     const int64_t cols = std::min(kBlock, sight.last(row + r + kGroup - 1) + 1 - j * kBlock);
     if (cols > 0)
       tile::product(scores + r * kBlock, kBlock, {a.data + r * a.row, a.row, a.depth}, b, kBlock,
-                    kGroup, tile::padded_cols<A>(cols) / tile::kLanes<A>, D, false);
+                    std::min(kGroup, n - r), tile::padded_cols<A>(cols) / tile::kLanes<A>, D,
+                    false);
   }
 }
 
-// to (48,cols) (+)= p v for block j, over the columns of p (48,48) that a group sees.
+// to (48,cols) (+)= p v for n rows and block j, over the columns of p (48,48) that a group sees.
 template <class A>
-void add_visible(A* to, const A* p, const A* v, const Sight& sight, int64_t row, int64_t j,
-                 int64_t cols, bool accumulate) {
-  for (int64_t r = 0; r < kBlock; r += kGroup) {
+void add_visible(A* to, const A* p, const A* v, const Sight& sight, int64_t row, int64_t n,
+                 int64_t j, int64_t cols, bool accumulate) {
+  for (int64_t r = 0; r < n; r += kGroup) {
     const int64_t depth = std::min(kBlock, sight.last(row + r + kGroup - 1) + 1 - j * kBlock);
     if (depth > 0)
-      tile::product(to + r * cols, cols, {p + r * kBlock, kBlock, 1}, v, cols, kGroup,
-                    cols / tile::kLanes<A>, depth, accumulate);
+      tile::product(to + r * cols, cols, {p + r * kBlock, kBlock, 1}, v, cols,
+                    std::min(kGroup, n - r), cols / tile::kLanes<A>, depth, accumulate);
   }
 }
 
@@ -190,13 +191,13 @@ class Forward {
       tile::gather(queries, cols_, q.row(row), q.stride, n, D_, A(scale_));
       for (int64_t j = low; j < high; ++j)
         visible_scores(scores + (j - low) * kBlock * kBlock, {queries, cols_, 1},
-                       keys + j * kBlock * cols_, sight, row, j, D_);
+                       keys + j * kBlock * cols_, sight, row, n, j, D_);
       A inverse[kBlock];
       for (int64_t r = 0; r < n; ++r)
         softmax(scores + r * kBlock, row + r, low, high, sight, keep, lse, &inverse[r]);
       for (int64_t j = low; j < high; ++j)
         add_visible(sums, scores + (j - low) * kBlock * kBlock, values + j * kBlock * cols_, sight,
-                    row, j, cols_, j > low);
+                    row, n, j, cols_, j > low);
       for (int64_t r = 0; r < n; ++r)
         for (int64_t d = 0; d < D_; ++d) o.row(row + r)[d] = T(sums[r * cols_ + d] * inverse[r]);
     }
@@ -263,15 +264,17 @@ class Backward {
       tile::gather(dout_, cols_, dout.row(row), dout.stride, n, D_);
       A delta[kBlock];  // sum over columns of p dp, which is that over D of o dout
       for (int64_t r = 0; r < n; ++r) {
-        delta[r] = 0;
-        for (int64_t d = 0; d < D_; ++d) delta[r] += A(o.row(row + r)[d]) * dout_[r * cols_ + d];
+        A sum = 0;
+#pragma omp simd reduction(+ : sum)
+        for (int64_t d = 0; d < D_; ++d) sum += A(o.row(row + r)[d]) * dout_[r * cols_ + d];
+        delta[r] = sum;
       }
       const int64_t low = sight.start(row) / kBlock, high = blocks(sight.last(row + n - 1) + 1);
       for (int64_t j = low; j < high; ++j) {
         probabilities(lse, delta, sight, keep, row, n, j);
         add_transposed(dvalues_ + j * kBlock * cols_, p_, dout_, sight, row, n, j, cols_);
         add_transposed(dkeys_ + j * kBlock * cols_, dp_, queries_, sight, row, n, j, cols_);
-        add_visible(dqueries_, dp_, keys_ + j * kBlock * cols_, sight, row, j, cols_, j > low);
+        add_visible(dqueries_, dp_, keys_ + j * kBlock * cols_, sight, row, n, j, cols_, j > low);
       }
       for (int64_t r = 0; r < n; ++r)
         for (int64_t d = 0; d < D_; ++d)
@@ -291,8 +294,8 @@ class Backward {
   // p = probabilities after dropout, dp = gradient of the scores, for rows of a block and block j.
   void probabilities(const A* lse, const A* delta, const Sight& sight, const Keep<A>& keep,
                      int64_t row, int64_t n, int64_t j) {
-    visible_scores(p_, {queries_, cols_, 1}, keys_t_ + j * kBlock * cols_, sight, row, j, D_);
-    visible_scores(dp_, {dout_, cols_, 1}, values_t_ + j * kBlock * cols_, sight, row, j, D_);
+    visible_scores(p_, {queries_, cols_, 1}, keys_t_ + j * kBlock * cols_, sight, row, n, j, D_);
+    visible_scores(dp_, {dout_, cols_, 1}, values_t_ + j * kBlock * cols_, sight, row, n, j, D_);
     for (int64_t r = 0; r < n; ++r) {
       A *p = p_ + r * kBlock, *dp = dp_ + r * kBlock;
       hide(p, sight, row + r, j);
