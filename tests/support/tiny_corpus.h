@@ -3,6 +3,7 @@
 #include <functional>
 
 #include "data/shard.h"
+#include "data/tokenizer.h"
 
 namespace limpid {
 
