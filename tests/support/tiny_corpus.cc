@@ -39,7 +39,7 @@ void write_shard(const Path& path, const std::vector<std::vector<int32_t>>& docu
     spool.extend(ids, int64_t(ids.size()));
     spool.end();
   }
-  const Source made = {.path = "made", .bytes = 0, .sha256 = std::string(64, '0')};
+  const Source made{.path = "made", .bytes = 0, .sha256 = std::string(64, '0'), .documents = 0};
   write_shard(real_disk(), path, spool, {made}, [](const Spool::Document&) { return true; });
 }
 
