@@ -12,7 +12,7 @@ namespace limpid {
 class DropoutMask {
  public:
   // Throws Error unless 0 <= p < 1.
-  DropoutMask(const Random& random, float p) : random_(random), factor_(1 / (1 - p)) {
+  DropoutMask(const Random& random, float p) : random_(random), p_(p) {
     require(p >= 0 && p < 1, "a dropout of {} is not in [0, 1)", p);
     threshold_ = uint32_t(double(p) * 0x1p32);
   }
@@ -21,9 +21,10 @@ class DropoutMask {
     return random_.words(element / 4)[element % 4] >= threshold_;
   }
   // out[j] = what element first + j is multiplied by: 0, or 1 / (1 - p) where it is kept.
-  void factors(uint64_t first, int64_t count, float* out) const {
+  template <class A>
+  void factors(uint64_t first, int64_t count, A* out) const {
     const uint32_t threshold = threshold_;
-    const float factor = factor_;
+    const A factor = 1 / (1 - A(p_));
     uint32_t words[4 * kGroups];
     for (uint64_t at = first, end = first + uint64_t(count); at < end;) {
       const uint64_t group = at / 4;
@@ -33,7 +34,7 @@ class DropoutMask {
       const uint32_t* from = words + at % 4;
       const int64_t n = int64_t(stop - at);
 #pragma omp simd
-      for (int64_t j = 0; j < n; ++j) out[j] = from[j] >= threshold ? factor : 0.0f;
+      for (int64_t j = 0; j < n; ++j) out[j] = from[j] >= threshold ? factor : 0;
       out += n;
       at = stop;
     }
@@ -66,7 +67,7 @@ class DropoutMask {
   }
 
   Random random_;
-  float factor_;
+  float p_;
   uint32_t threshold_;
 };
 
