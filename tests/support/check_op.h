@@ -1,5 +1,6 @@
 #pragma once
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <functional>
@@ -40,7 +41,8 @@ struct Slot {
   Shape shape;
   Type type = Type::storage;
   Grad grad = Grad::none;
-  std::vector<double> values = {};  // empty: normal random numbers, a function of the name
+  std::vector<double> values =
+      {};  // empty: normal random numbers by the name; of an output: its gradient
 };
 Slot activation(std::string name, Shape shape, std::vector<double> values = {});  // dx =
 Slot weight(std::string name, Shape shape, std::vector<double> values = {});      // dw +=
