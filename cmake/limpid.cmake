@@ -81,5 +81,7 @@ function(limpid_tests name)
   endif()
   add_executable(${name}_test ${sources})
   target_link_libraries(${name}_test PRIVATE limpid_test_support)
-  gtest_discover_tests(${name}_test TEST_PREFIX "${name}/" DISCOVERY_TIMEOUT 60)
+  # Passive: tests run side by side, and threads that spin for one another would starve.
+  gtest_discover_tests(${name}_test TEST_PREFIX "${name}/" DISCOVERY_TIMEOUT 60
+    PROPERTIES ENVIRONMENT OMP_WAIT_POLICY=passive)
 endfunction()
