@@ -48,7 +48,7 @@ class CheckpointReader {
   std::string data_json() const;
   std::string environment_json() const;
   std::map<std::string, int64_t> counters() const;
-  Order order() const;
+  OrderLog order() const;
   std::vector<StepRecord> metrics() const;
   std::vector<ValidationRecord> validation() const;
   std::vector<Event> events() const;

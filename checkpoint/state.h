@@ -57,7 +57,7 @@ struct ValidationRecord {
 };
 
 // The samples of the steps since the checkpoint before, one entry a sample, in the order of use.
-struct Order {
+struct OrderLog {
   std::vector<int64_t> step, epoch, window;
   std::vector<int32_t> corpus;
 
@@ -71,7 +71,7 @@ struct Account {
   std::string tokenizer;         // the bytes of its model file
   std::string data_json;         // paths, hashes, tokens and windows of the data
   std::string environment_json;  // commit, compiler, libraries, host, threads
-  Order order;
+  OrderLog order;
   std::vector<StepRecord> metrics;  // of the steps since the checkpoint before
   std::vector<ValidationRecord> validation;
   std::vector<Event> events;
