@@ -61,7 +61,7 @@ struct OrderLog {
   std::vector<int64_t> step, epoch, window;
   std::vector<int32_t> corpus;
 
-  bool operator==(const Order&) const = default;
+  bool operator==(const OrderLog&) const = default;
 };
 
 // How a state came about from the checkpoint before: account.h5.

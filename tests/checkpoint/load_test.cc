@@ -206,7 +206,7 @@ TEST(CheckpointReader, AnEmptyAccountReadsBackEmpty) {
   checkpoints.save(state.get(), {});
   const CheckpointReader reader(checkpoints.folder(0));
   EXPECT_EQ(reader.tokenizer(), "");
-  EXPECT_EQ(reader.order(), Order{});
+  EXPECT_EQ(reader.order(), OrderLog{});
   EXPECT_TRUE(reader.metrics().empty());
   EXPECT_TRUE(reader.counters().empty());
   EXPECT_THAT(reader.differences(kOptimizer, {}), ElementsAre());
