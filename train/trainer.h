@@ -34,6 +34,9 @@ struct TrainConfig {
 
 struct ValidationConfig {
   int64_t every = 100;
+  bool due(int64_t step, int64_t steps) const {
+    return every > 0 && (step % every == 0 || step == steps);
+  }
 
   void fields(Fields&);
 };
