@@ -73,7 +73,8 @@ function(limpid_programs)
   endforeach()
 endfunction()
 
-# limpid_tests(NAME): every tests/NAME/*_test.cc in one program, one ctest entry a test.
+# limpid_tests(NAME): every tests/NAME/*_test.cc in one program, one ctest entry a test. Those with Slow in their name
+# have the label slow.
 function(limpid_tests name)
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/${name}/*_test.cc)
   if(NOT sources)
@@ -81,5 +82,7 @@ function(limpid_tests name)
   endif()
   add_executable(${name}_test ${sources})
   target_link_libraries(${name}_test PRIVATE limpid_test_support)
-  gtest_discover_tests(${name}_test TEST_PREFIX "${name}/" DISCOVERY_TIMEOUT 60)
+  set(options TEST_PREFIX "${name}/" DISCOVERY_TIMEOUT 60)
+  gtest_discover_tests(${name}_test ${options} TEST_FILTER "-*Slow*")
+  gtest_discover_tests(${name}_test ${options} TEST_FILTER "*Slow*" PROPERTIES LABELS slow)
 endfunction()
