@@ -3,7 +3,6 @@
 #include <map>
 #include <memory>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "checkpoint/state.h"
@@ -16,6 +15,7 @@ struct JournalContents {
   std::vector<StepRecord> steps;
   std::vector<ValidationRecord> validation;
   std::vector<Event> events;
+  int64_t attempts = 0;    // the largest that an event names
   int64_t good_bytes = 0;  // where a torn last line begins, or the end
 };
 
@@ -38,12 +38,12 @@ class Journal {
   void sync();
 
  private:
-  void add(std::string_view object);
+  void add(const std::string& body);
 
-  Disk& disk_;
   std::unique_ptr<File> file_;
   int64_t size_ = 0;
   int64_t attempt_ = 1;
+  bool warned_ = false;
   std::map<int64_t, std::string> earlier_digests_;  // by step
 };
 

@@ -4,7 +4,6 @@
 #include <optional>
 #include <vector>
 
-#include "checkpoint/load.h"
 #include "checkpoint/manifest.h"
 #include "checkpoint/run_lock.h"
 #include "checkpoint/state.h"
@@ -55,18 +54,15 @@ class Checkpoints {
   std::optional<int64_t> load_newest(State& into);
 
  private:
+  // What is wrong with a checkpoint, or nothing: then `into` is filled.
+  std::vector<std::string> try_load(int64_t step, State& into);
+  std::vector<std::string> foreign(const Manifest&) const;
+
   CheckpointConfig config_;
   Path folder_;
   Disk& disk_;
   RunLock lock_;
   std::optional<ManifestParent> parent_;  // saved or loaded last by this process
 };
-
-// RUN/checkpoints
-Path checkpoints_folder(const Path& run);
-// "step-00000400"
-std::string step_name(int64_t step);
-// 400, or nothing where it is no such name.
-std::optional<int64_t> step_of_name(const std::string& name);
 
 }  // namespace limpid

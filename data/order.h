@@ -17,7 +17,8 @@ struct SampleId {
 // least even number of bits (2 at least) that can count n, walked until it is below n (Black &
 // Rogaway 2002, "Ciphers with arbitrary finite domains"). With h = half of the bits, G =
 // 0x9e3779b97f4a7c15 and all arithmetic modulo 2^64, eight rounds r = 1 ... 8 of
-//   (left, right) = (right, left ^ (mix64(key ^ mix64(right + r G)) mod 2^h)),  i = left 2^h + right
+//   (left, right) = (right, left ^ (mix64(key ^ mix64(right + r G)) mod 2^h)),  i = left 2^h +
+//   right
 uint64_t permute(uint64_t i, uint64_t n, uint64_t key);
 
 // The order of all samples, a pure function of seed and index, without any stored permutation.
