@@ -64,8 +64,8 @@ INSTANTIATE_TEST_SUITE_P(
                     Published{"llama-1b", 1100048384, 0, 4e-4, 3e12, 0, 2e6},
                     Published{"llama-7b", 6738415616, 0, 3e-4, 1e12, 0, 4e6},
                     Published{"llama-70b", 68976648192, 0, 1.5e-4, 2e12, 0, 4e6}),
-    [](const auto& info) {
-      std::string name = info.param.name;
+    [](const auto& recipe) {
+      std::string name = recipe.param.name;
       for (char& c : name)
         if (!isalnum(c)) c = '_';
       return name;
