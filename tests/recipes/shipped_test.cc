@@ -9,7 +9,7 @@
 namespace limpid {
 namespace {
 
-Path recipes_folder() { return Path(__FILE__).parent_path() / "../../recipes"; }
+Path recipes_folder() { return Path(LIMPID_SOURCE) / "recipes"; }
 
 struct Published {
   std::string name;
@@ -45,7 +45,9 @@ TEST_P(ShippedRecipe, HasThePublishedSchedule) {
   const Published& p = GetParam();
   EXPECT_EQ(r.optimizer.lr, p.lr);
   EXPECT_NEAR(double(r.train.batch * r.model.context) / p.batch_tokens, 1, 0.06);
-  if (p.tokens) EXPECT_NEAR(tokens_after(r, r.train.steps) / p.tokens, 1, 1e-4);
+  if (p.tokens) {
+    EXPECT_NEAR(tokens_after(r, r.train.steps) / p.tokens, 1, 1e-4);
+  }
   if (p.warmup_tokens) {
     EXPECT_NEAR(tokens_after(r, r.schedule.warmup_steps) / p.warmup_tokens, 1, 2e-3);
     EXPECT_NEAR(tokens_after(r, r.schedule.decay_steps) / 260e9, 1, 1e-4);
