@@ -15,7 +15,7 @@ void write_account(const Path& file, const State&, const Account&);
 int64_t account_bytes(const Account&);
 
 std::map<std::string, int64_t> read_counters(const hdf5::Reader&);
-Order read_order(const hdf5::Reader&);
+OrderLog read_order(const hdf5::Reader&);
 std::vector<StepRecord> read_metrics(const hdf5::Reader&);
 std::vector<ValidationRecord> read_validation(const hdf5::Reader&);
 std::vector<Event> read_events(const hdf5::Reader&);

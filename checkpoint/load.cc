@@ -116,7 +116,7 @@ std::string CheckpointReader::environment_json() const { return account().text("
 std::map<std::string, int64_t> CheckpointReader::counters() const {
   return read_counters(account());
 }
-Order CheckpointReader::order() const { return read_order(account()); }
+OrderLog CheckpointReader::order() const { return read_order(account()); }
 std::vector<StepRecord> CheckpointReader::metrics() const { return read_metrics(account()); }
 std::vector<ValidationRecord> CheckpointReader::validation() const {
   return read_validation(account());

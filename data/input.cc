@@ -138,40 +138,39 @@ Input::Input(const Path& path) : raw_(path), bytes_(decompressed(path, raw_)) {}
 std::string_view Input::peek(size_t count) {
   if (end_ - begin_ < count && !ended_) {
     std::move(buffer_.begin() + begin_, buffer_.begin() + end_, buffer_.begin());
-    end_ -= begin_, begin_ = 0;
+    size_t end = end_ - begin_, got = 1;
     if (buffer_.size() < count + kPadding) buffer_.resize(count + kPadding);
-    // An Error leaves the file ended, so that what came before it can still be used or left.
+    // Where reading throws, nothing is left: half a line is no line.
+    begin_ = end_ = 0;
     ended_ = true;
-    size_t got = 1;
-    while (end_ < count && got > 0) {
-      got = bytes_->read(buffer_.data() + end_, buffer_.size() - kPadding - end_);
-      end_ += got;
+    while (end < count && got > 0) {
+      got = bytes_->read(buffer_.data() + end, buffer_.size() - kPadding - end);
+      end += got;
     }
+    end_ = end;
     ended_ = got == 0;
   }
   return {buffer_.data() + begin_, std::min(count, end_ - begin_)};
 }
 
 bool Input::line(std::string_view& out) {
-  size_t searched = 0;
-  for (size_t count = kBlockBytes;; count *= 2) {
-    const std::string_view text = peek(count);
-    const size_t at = text.find('\n', searched);
-    const bool last = at == std::string_view::npos && text.size() < count;
-    if (last && text.empty()) return false;
-    if (last || at != std::string_view::npos) {
-      out = text.substr(0, at);
-      skip(last ? out.size() : out.size() + 1);
-      if (out.ends_with('\r')) out.remove_suffix(1);
-      ++line_number_;
-      return true;
-    }
-    searched = text.size();
-    if (count >= kLongest) {
-      ended_ = true, begin_ = end_;
+  std::string_view text = {buffer_.data() + begin_, end_ - begin_};
+  size_t at = text.find('\n');
+  while (at == std::string_view::npos && !ended_) {
+    const size_t searched = text.size();
+    if (searched > kLongest) {
+      end();
       fail("line {} is longer than {} bytes", line_number_ + 1, kLongest);
     }
+    text = peek(std::max(kBlockBytes, 2 * searched));
+    at = text.find('\n', searched);
   }
+  if (text.empty()) return false;
+  out = text.substr(0, at);
+  skip(std::min(text.size(), out.size() + 1));
+  if (out.ends_with('\r')) out.remove_suffix(1);
+  ++line_number_;
+  return true;
 }
 
 }  // namespace limpid

@@ -48,6 +48,8 @@ class Input {
   // What comes next: count bytes, or fewer at the end of the file. Valid until the next call.
   std::string_view peek(size_t count);
   void skip(size_t count) { begin_ += count; }
+  // Leaves the rest of the file.
+  void end() { ended_ = true, begin_ = end_; }
   // The next line without its "\n" or "\r\n"; false at the end. Valid until the next call.
   bool line(std::string_view& out);
   int64_t line_number() const { return line_number_; }  // of the last line()

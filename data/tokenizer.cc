@@ -76,12 +76,7 @@ std::vector<int32_t> Tokenizer::encode(std::string_view text) const {
   Encoder encoder(*this);
   std::vector<int32_t> out;
   for (bool first = true; !text.empty(); first = false) {
-    std::string_view part = text;
-    if (int64_t(text.size()) > kLongestPart) {
-      part = text.substr(0, size_t(kLongestPart) + 3);
-      part.remove_suffix(cut_character(part));
-      part = part.substr(0, encoder.cut(part));
-    }
+    const std::string_view part = text.substr(0, encoder.cut(text));
     encoder.encode(part, first, out);
     text.remove_prefix(part.size());
   }
@@ -190,12 +185,14 @@ void Encoder::append(std::span<const int32_t> ids, bool first, std::vector<int32
   out.insert(out.end(), ids.begin(), ids.end());
 }
 
-size_t Encoder::cut(std::string_view text) const {
-  const size_t longest = size_t(Tokenizer::kLongestPart);
-  const size_t least = text.size() >= longest ? longest / 2 : 1;
-  for (size_t at = text.size(); --at >= least && at > 0;)
-    if (text[at] == ' ' && may_cut(text, at)) return at;
-  return text.size() >= longest ? text.size() : 0;
+size_t Encoder::cut(std::string_view rest) const {
+  constexpr size_t kLongest = size_t(Tokenizer::kLongestPart);
+  if (rest.size() <= kLongest) return rest.size();
+  std::string_view part = rest.substr(0, kLongest + 3);
+  part.remove_suffix(cut_character(part));
+  for (size_t at = part.size() - 1; at > kLongest / 2; --at)
+    if (part[at] == ' ' && may_cut(part, at)) return at;
+  return part.size();
 }
 
 // A blank between two ASCII characters that are no blanks means the same to every normaliser.

@@ -20,8 +20,8 @@ class Tokenizer {
   // The same from its bytes, as shards and checkpoints hold them.
   static Tokenizer from_bytes(std::string model);
 
-  // The ids that SentencePiece gives for the whole text, without BOS and EOS. A text longer than
-  // kLongestPart bytes is cut as an Encoder's user would cut it.
+  // The ids that SentencePiece gives for the whole text, without BOS and EOS. A text of more than
+  // kLongestPart bytes is taken in parts: see Encoder::cut().
   std::vector<int32_t> encode(std::string_view text) const;
   // Text of ids; BOS, EOS and other control ids are nothing. Throws Error for an id outside the
   // vocabulary.
@@ -54,12 +54,12 @@ class Encoder {
   ~Encoder();
   Encoder(Encoder&&) noexcept;
 
-  // Appends the ids of a document, or of its part that begins at a cut(); first: its beginning.
+  // Appends the ids of a document, or of one of its parts; first: its beginning.
   void encode(std::string_view text, bool first, std::vector<int32_t>& out);
-  // The last blank in text where a document may be cut into parts that have the ids of the whole,
-  // or 0 where there is none. A text of kLongestPart bytes or more that has none in its second half
-  // is cut at its end.
-  size_t cut(std::string_view text) const;
+  // How much of what is left of a document to encode at once: all, or of more than kLongestPart
+  // bytes about as many, up to a blank where the ids stay those of the whole. Where half of that
+  // has no such blank, it ends between any two characters.
+  size_t cut(std::string_view rest) const;
 
  private:
   struct Words;

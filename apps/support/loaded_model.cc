@@ -7,11 +7,10 @@
 namespace limpid {
 namespace {
 
-LoadedModel load_checkpoint(const Path& folder) {
-  const CheckpointReader reader(folder);
-  const Recipe recipe = Recipe::parse(reader.recipe(), (folder / "account.h5").string());
+LoadedModel load_checkpoint(const CheckpointReader& reader) {
+  const Recipe recipe = Recipe::parse(reader.recipe(), (reader.folder() / "account.h5").string());
   LoadedModel loaded{.step = reader.step(),
-                     .folder = folder,
+                     .folder = reader.folder(),
                      .model = std::make_unique<Model>(recipe.model, Device::cpu, false),
                      .tokenizer = Tokenizer::from_bytes(reader.tokenizer())};
   std::vector<NamedTensor> values;
@@ -23,18 +22,17 @@ LoadedModel load_checkpoint(const Path& folder) {
 }  // namespace
 
 LoadedModel load_model(const Path& checkpoint_or_run) {
-  if (file_exists(checkpoint_or_run / kManifestName)) return load_checkpoint(checkpoint_or_run);
+  if (file_exists(checkpoint_or_run / kManifestName))
+    return load_checkpoint(CheckpointReader(checkpoint_or_run));
   const Path checkpoints = checkpoints_folder(checkpoint_or_run);
   std::vector<std::string> names = list_folder(checkpoints);
   std::erase_if(names, [](const std::string& name) { return !step_of_name(name); });
   require(!names.empty(), "{} is neither a checkpoint (it has no {}) nor a run with checkpoints",
           checkpoint_or_run.string(), kManifestName);
   for (size_t i = names.size(); i-- > 0;) {
-    try {
-      return load_checkpoint(checkpoints / names[i]);
-    } catch (const DamageError& error) {  // the one before may do
-      warn("{} passed over: {}", names[i], error.what());
-    }
+    std::vector<std::string> damage = find_damage(checkpoints / names[i]);
+    if (damage.empty()) return load_checkpoint(CheckpointReader(checkpoints / names[i]));
+    warn("{} is passed over: {}", names[i], damage.front());
   }
   fail("{}: every checkpoint is damaged", checkpoints.string());
 }

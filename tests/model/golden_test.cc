@@ -92,7 +92,9 @@ TEST_P(GoldenModel, SixStepsOfEachOptimizer) {
           tiny.forward_backward(batch(golden.tokens, step), batch(golden.targets, step));
       EXPECT_NEAR(loss / steps.losses[size_t(step)], 1, 1e-4) << "step " << step;
       const double grad_norm = norm.clip(tiny.stream, steps.optimizer.clip);
-      if (step == 0) EXPECT_NEAR(grad_norm / golden.grad_norm, 1, GetParam().tolerance);
+      if (step == 0) {
+        EXPECT_NEAR(grad_norm / golden.grad_norm, 1, GetParam().tolerance);
+      }
       optimizer->update(tiny.stream, step + 1, steps.optimizer.lr, norm.factor());
     }
     double squares = 0;

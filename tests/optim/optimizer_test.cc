@@ -55,7 +55,9 @@ TEST(Optimizer, MastersKeepWhatBf16Loses) {
     for (Param& param : params)
       for (int64_t i = 0; i < param.grad.numel(); ++i) param.grad.as<float>()[i] = 1;
     optimizer->update(stream, step, 1e-4, {&one, {1}, DType::f32});
-    if (step == 1) EXPECT_EQ(at(norm.value, 0), 1);
+    if (step == 1) {
+      EXPECT_EQ(at(norm.value, 0), 1);
+    }
   }
   EXPECT_NEAR(at(norm.value, 0), 0.99, 0.005);
 }

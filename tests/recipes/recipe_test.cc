@@ -68,7 +68,9 @@ TEST(Recipe, TellsAllProblemsAtOnce) {
 
 TEST(Recipe, RefusesADeviceThatIsNotThere) {
   const Recipe recipe = Recipe::parse("device = \"cuda\"\n", "a.toml");
-  if (!kCuda) EXPECT_THROW(recipe.resolve_device(), Error);
+  if (!kCuda) {
+    EXPECT_THROW(recipe.resolve_device(), Error);
+  }
   EXPECT_EQ(Recipe::parse("", "a.toml").resolve_device(), Device::cpu);
 }
 

@@ -1,6 +1,8 @@
 #include "tests/support/tiny_corpus.h"
 
 #include "core/random.h"
+#include "data/spool.h"
+#include "data/tokenizer_training.h"
 
 namespace limpid {
 namespace {
@@ -31,17 +33,14 @@ const Tokenizer& tiny_tokenizer() {
 }
 
 void write_shard(const Path& path, const std::vector<std::vector<int32_t>>& documents) {
-  ShardWriter writer(real_disk(), path, tiny_tokenizer());
+  Spool spool(real_disk(), path.parent_path(), tiny_tokenizer());
   for (const std::vector<int32_t>& ids : documents) {
-    writer.begin();
-    writer.extend(ids, int64_t(ids.size()));
-    writer.end();
+    spool.begin(0, 0);
+    spool.extend(ids, int64_t(ids.size()));
+    spool.end();
   }
-  writer.finish({{.path = "made",
-                  .bytes = 0,
-                  .sha256 = std::string(64, '0'),
-                  .documents = int64_t(documents.size())}},
-                true);
+  const Source made{.path = "made", .bytes = 0, .sha256 = std::string(64, '0'), .documents = 0};
+  write_shard(real_disk(), path, spool, {made}, [](const Spool::Document&) { return true; });
 }
 
 void write_random_shard(const Path& path, int64_t tokens, uint64_t seed) {

@@ -1,8 +1,8 @@
 #pragma once
 
-#include <functional>
+#include <vector>
 
-#include "data/shard.h"
+#include "data/tokenizer.h"
 
 namespace limpid {
 

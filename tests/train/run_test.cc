@@ -5,6 +5,7 @@
 
 #include <cstring>
 
+#include "checkpoint/load.h"
 #include "recipes/recipe.h"
 #include "tests/support/temp_folder.h"
 #include "tests/support/tiny_corpus.h"
@@ -119,13 +120,15 @@ TEST_P(Runs, TwentyStepsAreTenAndResumeAndTen) {
     EXPECT_TRUE(equal_bits(moments[i].second, resumed[i].second)) << moments[i].first;
 }
 
+std::string name_of(const testing::TestParamInfo<OptimizerKind>& kind) {
+  constexpr std::array kNames = {"AdamW", "Lamb", "Lars", "Sgd"};
+  return kNames[size_t(kind.param)];
+}
+
 INSTANTIATE_TEST_SUITE_P(Optimizers, Runs,
                          testing::Values(OptimizerKind::adamw, OptimizerKind::lamb,
                                          OptimizerKind::lars, OptimizerKind::sgd),
-                         [](const auto& kind) {
-                           constexpr const char* kNames[] = {"AdamW", "Lamb", "Lars", "Sgd"};
-                           return kNames[int(kind.param)];
-                         });
+                         name_of);
 
 class AdamWRuns : public Runs {};
 
