@@ -56,25 +56,30 @@ if [ ${#inputs[@]} -eq 0 ]; then
 fi
 printf '%s\n' "${inputs[@]}"
 
+# Many files: a document each. A few: what stands between empty lines, so that some can be held out.
+split=files
+[ "$(find -L "${inputs[@]}" -type f | head -n 50 | wc -l)" -ge 50 ] || split=paragraphs
+
 say "tokenizer"
 if [ -f tok.model ]; then
   echo "tok.model is there already"
 else
-  "$bin/limpid-tokenize" train "${inputs[@]}" -o tok.model --vocab-size 4096
+  "$bin/limpid-tokenize" train "${inputs[@]}" -o tok.model --vocab-size 4096 --shrink-to-fit --skip-bad
 fi
 
 say "tokens"
-if [ -f train.h5 ]; then
-  echo "train.h5 is there already"
+if [ -f tokens-train.h5 ] && [ -f tokens-validation.h5 ]; then
+  echo "tokens-train.h5 and tokens-validation.h5 are there already"
 else
-  "$bin/limpid-tokenize" encode "${inputs[@]}" --tokenizer tok.model --validation 0.02 -o train.h5
+  "$bin/limpid-tokenize" encode "${inputs[@]}" --tokenizer tok.model --split $split --skip-bad \
+    --validation 0.02 -o tokens --force
 fi
 
 say "training (interrupt it when you like: the same command goes on)"
 "$bin/limpid-train" "$recipe"
 
 say "held-out perplexity"
-"$bin/limpid-eval" run validation.h5
+"$bin/limpid-eval" run tokens-validation.h5
 
 say "a sample"
 "$bin/limpid-generate" run --max-tokens 200
@@ -84,7 +89,8 @@ cat <<END
 == where everything is
 $folder
   tok.model              the tokenizer (SentencePiece)
-  train.h5 validation.h5 the tokens
+  tokens-train.h5        what it learned from
+  tokens-validation.h5   what it has not seen
   run/journal.jsonl      one line a step: loss, learning rate, fingerprint of the parameters ...
   run/tb                 the same for TensorBoard
   run/checkpoints        $(ls run/checkpoints | tr '\n' ' ')
