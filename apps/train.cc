@@ -58,6 +58,7 @@ static void train(const Recipe& recipe) {
       }
   };
 
+  bool first_of_process = true;
   if (progress.step == 0 && run.due(progress)) run.save(progress);
   while (progress.step < recipe.train.steps && !stop()) {
     const auto begin = std::chrono::steady_clock::now();
@@ -66,6 +67,8 @@ static void train(const Recipe& recipe) {
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
     meter.step(run.step(*result, progress, seconds.count()),
                result->samples * recipe.model.context);
+    if (first_of_process) print_high_water(trainer);
+    first_of_process = false;
     if (recipe.validation.due(progress.step, recipe.train.steps)) validate();
     if (run.due(progress)) run.save(progress);
   }

@@ -46,6 +46,7 @@ class Arena {
   // Uninitialised. Throws Error with the label and the size where capacity is exceeded.
   Tensor alloc(Shape shape, DType dtype, const char* label);
 
+  const std::string& label() const { return buffer_.label(); }
   int64_t used() const { return top_; }
   int64_t high_water() const { return high_water_; }
   int64_t capacity() const { return buffer_.bytes(); }

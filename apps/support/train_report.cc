@@ -102,6 +102,14 @@ void print_start(const Recipe& recipe, Batches& batches, const Progress& progres
     log("resume     after step {}, {} tokens", progress.step, human_count(double(progress.tokens)));
 }
 
+void print_high_water(const Trainer& trainer) {
+  for (const Arena* arena : {&trainer.saved(), &trainer.scratch()}) {
+    log("memory     {}: {} in use at most", arena->label(), human_bytes(double(arena->high_water())));
+    for (const auto& [label, bytes] : arena->high_water_by_label())
+      log("memory       {:<30} {:>12}", label, human_bytes(double(bytes)));
+  }
+}
+
 void print_dry_run(const Recipe& recipe) {
   print_model(recipe);
   if (data_is_there(recipe.data)) {

@@ -12,6 +12,8 @@ void print_start(const Recipe&, Batches&, const Progress&, double peak_flops_per
 // --dry-run: the same without touching a run, with an estimate of the time. Data that is not there
 // is said, not refused.
 void print_dry_run(const Recipe&);
+// What the first step really used of the activations' memory, by label.
+void print_high_water(const Trainer&);
 std::string validation_line(const ValidationSet&, int64_t step, double loss);
 
 }  // namespace limpid
