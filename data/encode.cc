@@ -186,7 +186,6 @@ Path folder_of(const Path& path) { return path.has_parent_path() ? path.parent_p
 
 void EncodeConfig::fields(Fields& f) {
   reader.fields(f);
-  f.field("output", output, "OUT.h5; with --validation OUT-train.h5 and OUT-validation.h5");
   f.field("validation", validation, "share of the documents to hold out for validation", {0, 0.99});
   f.field("seed", seed, "of the choice of documents for validation");
   f.field("threads", threads, "that encode; 0: one a processor", kNotNegative);

@@ -20,6 +20,8 @@ struct EncodeConfig {
   int64_t threads = 0;
   bool force = false;
 
+  static constexpr const char* kOutputHelp =
+      "OUT.h5; with --validation OUT-train.h5 and OUT-validation.h5";
   void fields(Fields& f);
   // The shards that will be written: OUT.h5, or OUT-train.h5 and OUT-validation.h5. An ending .h5
   // of output is not repeated.

@@ -34,7 +34,8 @@ class LineSample {
   // A document or a part of it.
   void add(std::string_view text);
   const std::vector<std::string>& lines() const { return lines_; }
-  int64_t seen_bytes() const { return seen_bytes_; }
+  int64_t bytes() const { return bytes_; }            // of lines()
+  int64_t seen_bytes() const { return seen_bytes_; }  // of all that was added
 
  private:
   void add_line(std::string_view line);
