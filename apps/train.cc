@@ -30,6 +30,7 @@ static void check_same_recipe(const Recipe& recipe, const std::string& before) {
 }
 
 static void train(const Recipe& recipe) {
+  const int64_t idle_bytes = process_peak_bytes();
   StopRequest stop_request;
   const auto stop = [&] { return stop_request.raised(); };
   Stream stream{recipe.resolve_device()};
@@ -76,6 +77,9 @@ static void train(const Recipe& recipe) {
   require(run.save(progress),
           "the last checkpoint could not be saved; the one before stands, and the same command "
           "goes on from it");
+  meter.say(format("memory     {} at most, above the {} of the idle process",
+                   human_bytes(double(process_peak_bytes() - idle_bytes)),
+                   human_bytes(double(idle_bytes))));
   meter.say(format("{} after step {}; {}", stop() ? "stopped" : "finished", progress.step,
                    run.checkpoint_folder(progress.step).string()));
 }

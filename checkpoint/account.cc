@@ -73,8 +73,7 @@ void events_columns(const Visitor& visit) {
 
 }  // namespace
 
-void write_account(const Path& path, const State& state, const Account& account) {
-  hdf5::Writer file(path);
+void write_account(hdf5::Writer& file, const State& state, const Account& account) {
   file.attribute("/", "format", "limpid account 1");
   file.attribute("/", "step", state.step);
   file.text("/recipe", account.recipe);
@@ -100,7 +99,6 @@ void write_account(const Path& path, const State& state, const Account& account)
   events_columns([&](const std::string& name, auto member) {
     write_member(file, "/events/" + name, account.events, member);
   });
-  file.close();
 }
 
 int64_t account_bytes(const Account& account) {

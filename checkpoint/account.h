@@ -10,7 +10,7 @@
 // account.h5: texts and small tables, by the names that docs/checkpoints.md lists.
 namespace limpid {
 
-void write_account(const Path& file, const State&, const Account&);
+void write_account(hdf5::Writer&, const State&, const Account&);
 // An upper bound of the file's size.
 int64_t account_bytes(const Account&);
 

@@ -66,25 +66,35 @@ std::string check_piece(File& file, const std::string& name, const TensorRead& r
   }
 }
 
-// All bytes outside the tensors, joined: the library's own structures and padding.
-std::string read_rest(File& file, const ManifestFile& manifest) {
-  std::string out;
+struct Gap {
+  int64_t offset;
+  int64_t bytes;
+};
+
+// Where the library's own structures and the padding stand: all bytes outside the tensors.
+std::vector<Gap> gaps_of(const ManifestFile& file) {
+  std::vector<Gap> out;
   int64_t at = 0;
-  const auto take = [&](int64_t end) {
-    const size_t have = out.size();
-    out.resize(have + size_t(end - at));
-    file.read_at(at, out.data() + have, end - at);
-  };
-  for (const ManifestTensor& tensor : manifest.tensors) {
-    take(tensor.offset);
+  for (const ManifestTensor& tensor : file.tensors) {
+    if (tensor.offset > at) out.push_back({at, tensor.offset - at});
     at = tensor.offset + tensor.bytes();
   }
-  take(manifest.bytes);
+  if (file.bytes > at) out.push_back({at, file.bytes - at});
   return out;
 }
 
-std::vector<std::string> rest_hashes(File& file, const ManifestFile& manifest) {
-  const std::string rest = read_rest(file, manifest);
+// The gaps joined.
+std::string read_rest(File& file, const ManifestFile& manifest) {
+  std::string out;
+  for (const Gap& gap : gaps_of(manifest)) {
+    const size_t have = out.size();
+    out.resize(have + size_t(gap.bytes));
+    file.read_at(gap.offset, out.data() + have, gap.bytes);
+  }
+  return out;
+}
+
+std::vector<std::string> hashes_of(const std::string& rest) {
   std::vector<std::string> out;
   for (const Piece& piece : pieces_of(0, int64_t(rest.size())))
     out.push_back(to_hex(sha256(rest.data() + piece.begin, size_t(piece.bytes))));
@@ -131,7 +141,17 @@ void write_tensors(File& file, ManifestFile& manifest, std::span<const void* con
   });
 }
 
-void hash_rest(File& file, ManifestFile& manifest) { manifest.rest = rest_hashes(file, manifest); }
+void write_rest(File& file, ManifestFile& manifest, File& from) {
+  manifest.bytes = from.size();
+  const std::string rest = read_rest(from, manifest);
+  manifest.rest = hashes_of(rest);
+  file.truncate(manifest.bytes);
+  const char* bytes = rest.data();
+  for (const Gap& gap : gaps_of(manifest)) {
+    file.write_at(gap.offset, bytes, gap.bytes);
+    bytes += gap.bytes;
+  }
+}
 
 std::vector<std::string> read_tensors(File& file, const std::string& name,
                                       std::span<const TensorRead> reads) {
@@ -154,7 +174,7 @@ std::vector<std::string> check_rest(File& file, const ManifestFile& manifest) {
   if (bytes != manifest.bytes)
     return {format("{}: has {} bytes, need {}: it is {}", manifest.name, bytes, manifest.bytes,
                    bytes < manifest.bytes ? "truncated" : "not the file that was saved")};
-  if (rest_hashes(file, manifest) == manifest.rest) return {};
+  if (hashes_of(read_rest(file, manifest)) == manifest.rest) return {};
   return {format("{}: the bytes outside its tensors do not have their sha256", manifest.name)};
 }
 

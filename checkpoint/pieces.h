@@ -20,8 +20,8 @@ void parallel_each(int64_t count, const std::function<void(int64_t)>& work);
 // Writes each tensor of the file's manifest to its place and fills in its hashes. sources: one
 // address a tensor.
 void write_tensors(File&, ManifestFile&, std::span<const void* const> sources);
-// Fills in the hashes of all that stands outside the tensors.
-void hash_rest(File&, ManifestFile&);
+// Copies all that stands outside the tensors from another file and fills in its size and hashes.
+void write_rest(File&, ManifestFile&, File& from);
 
 // One tensor to read; target null: only to be checked.
 struct TensorRead {

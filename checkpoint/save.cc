@@ -51,9 +51,9 @@ class Saving {
   Saving(const Saving&) = delete;
   Saving& operator=(const Saving&) = delete;
 
-  // Lays the file out, then streams each tensor from memory to its place.
+  // Lays the file out, then streams each tensor from its own memory to its place.
   ManifestFile write_tensors(const std::string& name, const std::vector<NamedTensor>& tensors) {
-    hdf5::Writer writer(folder_ / name);
+    hdf5::Writer writer(layout());
     std::map<std::string, const void*> memory;
     for (const auto& [path, tensor] : sorted(tensors)) {
       writer.reserve("/" + path, tensor.shape, tensor.dtype);
@@ -67,15 +67,17 @@ class Saving {
       manifest.tensors.push_back({path.substr(1), shape, dtype, offset});
       sources.push_back(memory.at(path));
     }
-    File& file = open(manifest);
+    File& file = create(manifest);
     limpid::write_tensors(file, manifest, sources);
     return manifest;
   }
 
   ManifestFile write_account(const State& state, const Account& account) {
-    limpid::write_account(folder_ / kAccount, state, account);
+    hdf5::Writer writer(layout());
+    limpid::write_account(writer, state, account);
+    writer.close();
     ManifestFile manifest{.name = kAccount};
-    open(manifest);
+    create(manifest);
     return manifest;
   }
 
@@ -104,10 +106,14 @@ class Saving {
   }
 
  private:
-  File& open(ManifestFile& manifest) {
-    files_.push_back(disk_.open_append(folder_ / manifest.name));
-    manifest.bytes = files_.back()->size();
-    hash_rest(*files_.back(), manifest);
+  // Where the HDF5 library lays a file out. It writes by itself, so all that it wrote is copied
+  // through the Disk, which no write of a checkpoint may pass by; the tensors' places are holes.
+  Path layout() const { return folder_ / "layout"; }
+
+  File& create(ManifestFile& manifest) {
+    files_.push_back(disk_.create(folder_ / manifest.name));
+    write_rest(*files_.back(), manifest, *disk_.open(layout()));
+    disk_.remove_all(layout());
     return *files_.back();
   }
 

@@ -79,6 +79,10 @@ class Arena {
   std::vector<Piece> pieces_at_high_water_;
 };
 
+// The most memory that this process ever had in use (VmHWM of Linux); 0 where the system does not
+// tell.
+int64_t process_peak_bytes();
+
 // Sets all bytes to zero, in the stream's order.
 void zero(Stream&, Tensor);
 // to = from, the same shape; converts between floating dtypes.

@@ -6,14 +6,14 @@
 // Optimizer steps over one tensor. p, m, v, g are of one shape, in the accumulator's dtype; p is
 // the master weight. copy is the weight as the model computes with it where that is another dtype
 // (bf16), else empty. clip: (1) in the accumulator's dtype, a factor on the gradient that a kernel
-// before computed.
+// before computed, or empty for 1. Scalars are f64 here and are rounded once, where they are used.
 namespace limpid {
 
 struct Adam {
-  float lr = 0, beta1 = 0, beta2 = 0, eps = 0;
-  float decay = 0;        // weight decay of this tensor, decoupled
-  float correction1 = 1;  // 1 - beta1^step
-  float correction2 = 1;  // 1 - beta2^step
+  double lr = 0, beta1 = 0, beta2 = 0, eps = 0;
+  double decay = 0;        // weight decay of this tensor, decoupled
+  double correction1 = 1;  // 1 - beta1^step
+  double correction2 = 1;  // 1 - beta2^step
 };
 
 // AdamW: m, v as in Kingma & Ba 2015; p -= lr * (mhat / (sqrt(vhat) + eps) + decay * p) (Loshchilov
@@ -31,15 +31,15 @@ void lamb_update(Stream&, Tensor p, Tensor copy, Tensor m, Tensor v, Tensor norm
                  const Adam&);
 
 struct Momentum {
-  float lr = 0, momentum = 0;
-  float decay = 0;
+  double lr = 0, momentum = 0;
+  double decay = 0;
   bool nesterov = false;
-  float trust = 0, eps = 0;  // LARS only
+  double trust = 0, eps = 0;  // LARS only
 };
 
 // LARS (You, Gitman & Ginsburg 2017, arXiv:1708.03888): ratio = trust * |p| / (|g| + decay * |p| +
-// eps), 1 where adapt is false or either norm is 0; m = momentum * m + ratio * lr * (g + decay *
-// p); p -= m.   norms: (2) f64, sum p^2, sum g^2 before clipping.
+// eps), 1 where adapt is false or either norm is 0, g and |g| after clipping; m = momentum * m +
+// ratio * lr * (g + decay * p); p -= m.   norms: (2) f64, sum p^2, sum g^2 before clipping.
 void lars_update(Stream&, Tensor p, Tensor copy, Tensor m, Tensor g, Tensor clip, Tensor norms,
                  bool adapt, const Momentum&);
 // SGD: m = momentum * m + g + decay * p; p -= lr * m, or lr * (g + decay * p + momentum * m) with

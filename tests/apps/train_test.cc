@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "checkpoint/save.h"
+#include "core/device.h"
 #include "core/hash.h"
 #include "core/random.h"
 #include "tests/support/command.h"

@@ -1,0 +1,52 @@
+#include "kernels/elementwise.h"
+
+#include "kernels/check.h"
+#include "kernels/dropout_mask.h"
+#include "kernels/split.h"
+
+namespace limpid {
+
+void add(Stream&, Tensor y, Tensor a, Tensor b) {
+  require_like(y, a, "y", "a");
+  require_like(b, a, "b", "a");
+  with_dtype(y.dtype, [&]<class T>() {
+    T* to = y.as<T>();
+    const T *left = a.as<const T>(), *right = b.as<const T>();
+    for_blocks(y.numel(), [=](int64_t begin, int64_t end) {
+#pragma omp simd
+      for (int64_t i = begin; i < end; ++i) to[i] = T(Accum<T>(left[i]) + Accum<T>(right[i]));
+    });
+  });
+}
+
+void scale(Stream&, Tensor y, float factor) {
+  with_dtype(y.dtype, [&]<class T>() {
+    T* to = y.as<T>();
+    for_blocks(y.numel(), [=](int64_t begin, int64_t end) {
+#pragma omp simd
+      for (int64_t i = begin; i < end; ++i) to[i] = T(Accum<T>(to[i]) * Accum<T>(factor));
+    });
+  });
+}
+
+void dropout(Stream&, Tensor y, Tensor x, float p, const Random& mask, int64_t first_index) {
+  require_like(y, x, "y", "x");
+  require(first_index >= 0, "the first index of a dropout is {}, need 0 or more", first_index);
+  const DropoutMask drop(mask, p);
+  with_dtype(y.dtype, [&]<class T>() {
+    using A = Accum<T>;
+    T* to = y.as<T>();
+    const T* from = x.as<const T>();
+    for_blocks(y.numel(), [=](int64_t begin, int64_t end) {
+      A factors[kBlock];
+      drop.factors(uint64_t(first_index + begin), end - begin, factors);
+#pragma omp simd
+      for (int64_t i = begin; i < end; ++i) {
+        const A factor = factors[i - begin];
+        to[i] = T(factor > 0 ? A(from[i]) * factor : A(0));
+      }
+    });
+  });
+}
+
+}  // namespace limpid
