@@ -19,8 +19,9 @@ copy() {
   local target=$work/$1
   mkdir -p "$target"
   { xargs -r -d '\n' cp --parents --no-preserve=all -t "$target" 2>/dev/null || true; }
-  find "$target" -type f ! -name '*.gz' -print0 | while IFS= read -r -d '' path; do
-    iconv -f UTF-8 -t UTF-8 "$path" >/dev/null 2>&1 || rm -f "$path"
+  find "$target" -type f -print0 | while IFS= read -r -d '' path; do
+    case $path in *.gz) gzip -dc "$path" ;; *) cat "$path" ;; esac 2>/dev/null |
+      iconv -f UTF-8 -t UTF-8 >/dev/null 2>&1 || rm -f "$path"
   done
 }
 
