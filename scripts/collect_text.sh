@@ -8,11 +8,11 @@ export LC_ALL=C
 folder=${1:?collect_text: name the folder to make}
 limit_bytes=$((8 << 20)) # of each of the two
 
-# Reads lines "bytes path", prints paths until the limit is reached: a sample over all folders, always the same one.
-take() {
-  sort -k2 | shuf --random-source=<(yes) |
-    awk -v left=$limit_bytes '{ left -= $1; if (left >= 0) { sub(/^[0-9]+ /, ""); print } }'
-}
+# Lines "bytes path" in an order that mixes all folders, always the same one.
+mix() { sort -k2 | shuf --random-source=<(yes); }
+
+# The paths of such lines, until the limit is reached.
+take() { awk -v left=$limit_bytes '{ left -= $1; if (left >= 0) { sub(/^[0-9]+ /, ""); print } }'; }
 
 # copy NAME: copies the paths it reads to $work/NAME, in the same folders as where they lie. Only whole UTF-8 texts.
 copy() {
@@ -30,13 +30,13 @@ chmod 755 "$work"
 trap 'rm -rf "$work"' EXIT
 
 {
-  find /usr/share/common-licenses -type f -printf '%s %p\n'
+  find /usr/share/common-licenses -type f -printf '%s %p\n' | mix
   find /usr/share/doc -type f -size +1k -size -200k \( -name copyright -o -name '*.txt' -o -name 'README*' \
-    -o -name 'NEWS*' -o -name 'FAQ*' -o -name 'HACKING*' -o -name 'CONTRIBUTING*' -o -name '*.md' \) -printf '%s %p\n'
-} 2>/dev/null | take | copy english
+    -o -name 'NEWS*' -o -name 'FAQ*' -o -name 'HACKING*' -o -name 'CONTRIBUTING*' -o -name '*.md' \) -printf '%s %p\n' | mix
+} | take | copy english
 
-find /usr/include /usr/lib/gcc -type f -size +1k -size -200k \( -path '*/c++/*' -o -name '*.h' -o -name '*.hpp' \
-  -o -name '*.hh' -o -name '*.tcc' -o -name '*.ipp' \) -printf '%s %p\n' 2>/dev/null | take | copy cxx
+find /usr/include -type f -size +1k -size -200k \( -path '*/c++/*' -o -name '*.h' -o -name '*.hpp' \
+  -o -name '*.hh' -o -name '*.tcc' -o -name '*.ipp' \) -printf '%s %p\n' | mix | take | copy cxx
 
 rm -rf "$folder"
 mv "$work" "$folder"
