@@ -100,9 +100,9 @@ void print(const std::string& bench, const Options& options, const Machine& mach
   }
   log("{}: {} threads, GEMM {:.0f} GFLOP/s (f32 2048^3), copy {:.1f} GB/s (read + write)", bench,
       options.threads, machine.gemm_gflops, machine.copy_gb_per_s);
-  log("{:<34}{:<28}{:>10}{:>16}{:>14}", "op", "shape", "ms", "rate", "ratio");
+  log("{:<36}{:<24}{:>10}{:>16}{:>14}", "op", "shape", "ms", "rate", "ratio");
   for (const Figure& figure : figures)
-    log("{:<34}{:<28}{:>10.3f}{:>8.1f} {:<7}{:>6.2f} {:<7}", figure.name, figure.shape,
+    log("{:<36}{:<24}{:>10.3f}{:>8.1f} {:<7}{:>6.2f} {:<7}", figure.name, figure.shape,
         1e3 * figure.seconds, rate(figure), figure.is_gemm ? "GFLOP/s" : "GB/s",
         ratio(figure, machine), figure.is_gemm ? "of GEMM" : "of copy");
 }

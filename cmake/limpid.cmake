@@ -49,6 +49,15 @@ function(limpid_library name)
   endforeach()
 endfunction()
 
+# limpid_commit.h for a library: the commit that the build is of, looked up at each build.
+function(limpid_commit_header name)
+  set(folder ${CMAKE_BINARY_DIR}/generated)
+  add_custom_target(limpid_commit BYPRODUCTS ${folder}/limpid_commit.h
+    COMMAND ${CMAKE_COMMAND} -D ROOT=${CMAKE_SOURCE_DIR} -D OUT=${folder} -P ${CMAKE_SOURCE_DIR}/cmake/commit.cmake)
+  add_dependencies(limpid_${name} limpid_commit)
+  target_include_directories(limpid_${name} PRIVATE ${folder})
+endfunction()
+
 # Every apps/NAME.cc becomes bin/limpid-NAME; what they share stands in apps/support/.
 function(limpid_programs)
   file(GLOB shared CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/apps/support/*.cc)

@@ -57,6 +57,10 @@ class RealFile : public File {
     require(::fstat(fd_.get(), &info) == 0, "cannot see the size of {}{}", path_, errno_text());
     return info.st_size;
   }
+  void truncate(int64_t bytes) override {
+    require(::ftruncate(fd_.get(), bytes) == 0, "cannot cut {} to {} bytes{}", path_, bytes,
+            errno_text());
+  }
   void sync() override {
     require(::fsync(fd_.get()) == 0, "cannot bring {} to disk{}", path_, errno_text());
   }

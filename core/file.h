@@ -19,6 +19,7 @@ class File {
   // Reads exactly that many; a file that ends before is an Error.
   virtual void read_at(int64_t offset, void* data, int64_t bytes) = 0;
   virtual int64_t size() = 0;
+  virtual void truncate(int64_t bytes) = 0;
   virtual void sync() = 0;        // returns when the bytes are on the medium
   virtual void drop_cache() = 0;  // so that the next read comes from the medium
 };

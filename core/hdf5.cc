@@ -171,7 +171,7 @@ Writer::Writer(const Path& path) : path_(path.string()) {
   const Handle creation(H5Pcreate(H5P_FILE_CREATE), H5Pclose);
   H5Pset_obj_track_times(creation, false);
   const Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
-  H5Pset_alignment(access, kPage, kPage);  // pieces of a page or more start on a page
+  H5Pset_alignment(access, 1, kPage);  // every tensor starts on a page
   file_ = H5Fcreate(path_.c_str(), H5F_ACC_EXCL, creation, access);
   require(file_ >= 0, "cannot create {}{}", path_, cause());
 }
@@ -218,6 +218,18 @@ void Writer::text(const std::string& name, const std::string& value) {
   const Handle set = create_dataset(file_, path_, name, type, space, props);
   const char* data = value.c_str();
   check(H5Dwrite(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, &data), path_, "write " + name);
+}
+
+void Writer::texts(const std::string& name, const std::vector<std::string>& values) {
+  const Handle props = dataset_properties();
+  H5Pset_fill_time(props, H5D_FILL_TIME_IFSET);
+  const Handle type = text_type();
+  const Handle set =
+      create_dataset(file_, path_, name, type, space_of({int64_t(values.size())}), props);
+  std::vector<const char*> data;
+  for (const std::string& value : values) data.push_back(value.c_str());
+  if (!data.empty())
+    check(H5Dwrite(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, data.data()), path_, "write " + name);
 }
 
 void Writer::blob(const std::string& name, const std::string& bytes) {
@@ -328,6 +340,25 @@ std::string Reader::text(const std::string& name) const {
   check(H5Dread(set, text_type(), H5S_ALL, H5S_ALL, H5P_DEFAULT, &data), path_, "read " + name);
   std::string out = data ? data : "";
   H5free_memory(data);
+  return out;
+}
+
+std::vector<std::string> Reader::texts(const std::string& name) const {
+  const Handle set = open_dataset(file_, path_, name);
+  const Handle type(H5Dget_type(set), H5Tclose);
+  const Handle space(H5Dget_space(set), H5Sclose);
+  const hssize_t count = H5Sget_simple_extent_npoints(space);
+  // Each text takes 16 bytes of the file at least.
+  require(H5Tis_variable_str(type) > 0 && H5Sget_simple_extent_ndims(space) == 1 &&
+              count <= file_size_ / 16,
+          "{}: {} is not a column of texts", path_, name);
+  std::vector<char*> data(size_t(count), nullptr);
+  if (count > 0)
+    check(H5Dread(set, text_type(), H5S_ALL, H5S_ALL, H5P_DEFAULT, data.data()), path_,
+          "read " + name);
+  std::vector<std::string> out;
+  for (const char* value : data) out.push_back(value ? value : "");
+  if (count > 0) H5Dvlen_reclaim(text_type(), space, H5P_DEFAULT, data.data());
   return out;
 }
 

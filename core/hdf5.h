@@ -41,6 +41,8 @@ class Writer {
   void table(const std::string& name, const Tensor& values);
   // A text of any length, UTF-8.
   void text(const std::string& name, const std::string& value);
+  // A column of texts.
+  void texts(const std::string& name, const std::vector<std::string>& values);
   // Bytes as they are (u8).
   void blob(const std::string& name, const std::string& bytes);
   // Attributes; object is a dataset's or group's name, or "/" for the file.
@@ -90,6 +92,7 @@ class Reader {
     return out;
   }
   std::string text(const std::string& name) const;
+  std::vector<std::string> texts(const std::string& name) const;
   std::string blob(const std::string& name) const;
   std::optional<std::string> text_attribute(const std::string& object,
                                             const std::string& name) const;

@@ -2,7 +2,9 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstring>
+#include <fstream>
 #include <utility>
 
 namespace limpid {
@@ -73,6 +75,13 @@ Arena::Scope::Scope(Arena& arena)
 Arena::Scope::~Scope() {
   arena_.top_ = top_;
   arena_.pieces_.resize(pieces_);
+}
+
+int64_t process_peak_bytes() {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);)
+    if (line.starts_with("VmHWM:")) return std::stoll(line.substr(6)) * 1024;
+  return 0;
 }
 
 void zero(Stream&, Tensor tensor) {

@@ -46,6 +46,7 @@ class Arena {
   // Uninitialised. Throws Error with the label and the size where capacity is exceeded.
   Tensor alloc(Shape shape, DType dtype, const char* label);
 
+  const std::string& label() const { return buffer_.label(); }
   int64_t used() const { return top_; }
   int64_t high_water() const { return high_water_; }
   int64_t capacity() const { return buffer_.bytes(); }
@@ -77,6 +78,10 @@ class Arena {
   std::vector<Piece> pieces_;
   std::vector<Piece> pieces_at_high_water_;
 };
+
+// The most memory that this process ever had in use (VmHWM of Linux); 0 where the system does not
+// tell.
+int64_t process_peak_bytes();
 
 // Sets all bytes to zero, in the stream's order.
 void zero(Stream&, Tensor);

@@ -46,12 +46,14 @@ class Random {
   }
   // Uniform in [0, 1).
   double uniform(uint64_t index) const { return to_unit(words(index)[0], words(index)[1]); }
-  // Standard normal, by Box and Muller (1958).
-  double normal(uint64_t index) const {
-    const auto w = words(index);
+  // Standard normals 2 * pair and 2 * pair + 1 of the sequence, by Box and Muller (1958).
+  std::array<double, 2> normal_pair(uint64_t pair) const {
+    const auto w = words(pair);
     const double radius = std::sqrt(-2 * std::log(1 - to_unit(w[0], w[1])));
-    return radius * std::cos(2 * std::numbers::pi * to_unit(w[2], w[3]));
+    const double angle = 2 * std::numbers::pi * to_unit(w[2], w[3]);
+    return {radius * std::cos(angle), radius * std::sin(angle)};
   }
+  double normal(uint64_t index) const { return normal_pair(index / 2)[index % 2]; }
   constexpr uint64_t key() const { return key_; }
   constexpr uint64_t step() const { return step_; }
 

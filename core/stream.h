@@ -8,6 +8,7 @@ namespace limpid {
 // on the threads that OpenMP has; results do not depend on how many those are.
 struct Stream {
   Device device = Device::cpu;
+  double flops = 0;  // of matmuls and attention given to it so far
 };
 
 }  // namespace limpid

@@ -231,8 +231,9 @@ void add_rows(Accum<T>* db, View<const T, 2> dy) {
 
 }  // namespace
 
-void matmul(Stream&, Tensor c, Tensor a, Tensor b, const Matmul& how) {
+void matmul(Stream& stream, Tensor c, Tensor a, Tensor b, const Matmul& how) {
   check(c, a, b, how);
+  stream.flops += 2.0 * double(a.numel()) * double(c.cols());
   const bool done = with_dtype(a.dtype, [&]<class T>() {
     return c.dtype == a.dtype ? Product<T, T>(c, a, b, how).run()
                               : Product<T, Accum<T>>(c, a, b, how).run();

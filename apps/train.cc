@@ -1,0 +1,108 @@
+// Pre-trains one model from one recipe.
+//   limpid-train recipes/quickstart.toml --set train.steps=100
+#include <CLI/CLI.hpp>
+#include <chrono>
+
+#include "apps/support/program.h"
+#include "apps/support/train_report.h"
+#include "core/log.h"
+#include "kernels/matmul.h"
+#include "model/count.h"
+#include "recipes/recipe.h"
+#include "train/run.h"
+#include "train/stop.h"
+
+using namespace limpid;
+
+// A run goes on with the recipe that it began with; what does not change its numbers may change.
+static void check_same_recipe(const Recipe& recipe, const std::string& before) {
+  std::string refused;
+  for (const std::string& line : differences(
+           list_entries(recipe), list_entries(Recipe::parse(before, "the checkpoint's recipe")))) {
+    const std::string key = line.substr(0, line.find(':'));
+    if (!changes_numbers(key)) continue;
+    refused += "\n  " + line;
+  }
+  require(refused.empty(),
+          "{} was begun with another recipe:{}\nset these back, or choose another folder: --set "
+          "run=...",
+          recipe.run, refused);
+}
+
+static void train(const Recipe& recipe) {
+  const int64_t idle_bytes = process_peak_bytes();
+  StopRequest stop_request;
+  const auto stop = [&] { return stop_request.raised(); };
+  Stream stream{recipe.resolve_device()};
+  Batches batches(recipe.data, recipe.model.context, recipe.model.vocab);
+  Model model(recipe.model, stream.device, true);
+  const auto optimizer = make_optimizer(recipe.optimizer, model.params(), stream.device);
+  Trainer trainer(stream, {recipe.train, recipe.schedule, recipe.optimizer, recipe.seed, model,
+                           *optimizer, batches});
+  Run run(
+      {recipe.checkpoint, recipe.run, recipe.log.tensorboard, stream, model, *optimizer, batches},
+      {recipe.to_toml(), to_json(list_entries(recipe))});
+
+  Progress progress = run.begin(recipe.seed, recipe.train.resume, [&](const std::string& before) {
+    check_same_recipe(recipe, before);
+  });
+  const double peak = 1e9 * gemm_rate_gflops(1024, 3);
+  Meter meter(recipe.log,
+              {recipe.train.steps, flops_per_token(recipe.model, recipe.model.context), peak},
+              progress.step);
+  print_start(recipe, batches, progress, peak);
+  const auto validate = [&] {
+    for (ValidationSet& set : batches.validation())
+      if (const auto loss = trainer.validate(set, stop)) {
+        run.validation(progress.step, set.info().name, *loss);
+        meter.say(validation_line(set, progress.step, *loss));
+      }
+  };
+
+  bool first_of_process = true;
+  if (progress.step == 0 && run.due(progress)) run.save(progress);
+  while (progress.step < recipe.train.steps && !stop()) {
+    const auto begin = std::chrono::steady_clock::now();
+    const std::optional<StepResult> result = trainer.step(progress, stop);
+    if (!result) break;
+    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
+    meter.step(run.step(*result, progress, seconds.count()),
+               result->samples * recipe.model.context);
+    if (first_of_process) print_high_water(trainer);
+    first_of_process = false;
+    if (recipe.validation.due(progress.step, recipe.train.steps)) validate();
+    if (run.due(progress)) run.save(progress);
+  }
+  if (stop()) run.event(progress.step, "stop", "asked to stop by a signal");
+  require(run.save(progress),
+          "the last checkpoint could not be saved; the one before stands, and the same command "
+          "goes on from it");
+  meter.say(format("memory     {} at most, above the {} of the idle process",
+                   human_bytes(double(process_peak_bytes() - idle_bytes)),
+                   human_bytes(double(idle_bytes))));
+  meter.say(format("{} after step {}; {}", stop() ? "stopped" : "finished", progress.step,
+                   run.checkpoint_folder(progress.step).string()));
+}
+
+int main(int argc, char** argv) {
+  CLI::App app(
+      "Pre-trains a GPT or LLaMA from a recipe (TOML). A run that was interrupted goes on with the "
+      "same command.");
+  std::vector<std::string> files, settings;
+  bool dry_run = false, print_recipe = false;
+  app.add_option("RECIPE", files, "recipe files; later ones override earlier ones")->required();
+  app.add_option("--set", settings, "override one key, as in --set train.steps=100")
+      ->allow_extra_args(false)
+      ->take_all();
+  app.add_flag("--dry-run", dry_run,
+               "show parameters, memory, tokens and an estimate of the time, then stop");
+  app.add_flag("--print-recipe", print_recipe,
+               "show the resolved recipe with the origin of each value, then stop");
+  app.footer("\nKeys of a recipe, their defaults and what they mean:\n" + recipe_help());
+  return run_program(app, argc, argv, [&] {
+    const Recipe recipe = Recipe::load(files, settings);
+    if (print_recipe) return log_line(recipe.to_toml());
+    if (dry_run) return print_dry_run(recipe);
+    train(recipe);
+  });
+}

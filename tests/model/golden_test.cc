@@ -1,0 +1,116 @@
+// Whole models against traces that were computed in f64 elsewhere (tests/golden).
+#include "tests/support/golden.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "optim/clip.h"
+#include "optim/optimizer.h"
+#include "tests/support/tiny_model.h"
+
+namespace limpid {
+namespace {
+
+struct Case {
+  const char* name;
+  FloatKind dtype;
+  double tolerance;  // of logits and gradients, relative to a tensor's largest value
+};
+
+std::ostream& operator<<(std::ostream& out, const Case& c) {
+  return out << c.name << (c.dtype == FloatKind::f32 ? "_f32" : "_f64");
+}
+
+class GoldenModel : public testing::TestWithParam<Case> {
+ protected:
+  GoldenModel() : golden(load_golden(GetParam().name)) { golden.config.dtype = GetParam().dtype; }
+
+  Tensor batch(std::vector<int32_t>& ids, int64_t i) const {
+    return {ids.data() + i * golden.B * golden.T, {golden.B, golden.T}, DType::i32};
+  }
+  void fill(TinyModel& tiny) const {
+    ASSERT_EQ(tiny.model.params().size(), golden.weights.size());
+    for (Param& param : tiny.model.params()) {
+      const GoldenTensor& from = golden.weights.at(param.name);
+      ASSERT_EQ(from.shape, param.shape) << param.name;
+      with_dtype(param.value.dtype, [&]<class T>() {
+        for (size_t i = 0; i < from.values.size(); ++i) param.value.as<T>()[i] = T(from.values[i]);
+      });
+    }
+  }
+  // The largest difference, as a part of `size`.
+  static double difference(const Tensor& ours, const GoldenTensor& theirs, double size) {
+    double most = 0;
+    for (int64_t i = 0; i < ours.numel(); ++i)
+      most = std::max(most, std::abs(at(ours, i) - theirs.values[size_t(i)]));
+    return most / size;
+  }
+  static double largest(const GoldenTensor& tensor) {
+    double most = 0;
+    for (double value : tensor.values) most = std::max(most, std::abs(value));
+    return most;
+  }
+
+  Golden golden;
+};
+
+TEST_P(GoldenModel, LogitsLossAndGradients) {
+  TinyModel tiny(golden.config, golden.B, golden.T);
+  fill(tiny);
+  const Tensor tokens = batch(golden.tokens, 0), targets = batch(golden.targets, 0);
+  const double tolerance = GetParam().tolerance;
+
+  const Shape shape = {golden.B, golden.T, golden.config.vocab};
+  const Buffer buffer(Device::cpu, shape.numel() * 8, "logits");
+  const Tensor logits = buffer.tensor(0, shape, golden.config.float_type());
+  tiny.model.logits(tiny.ctx, logits, tokens);
+  EXPECT_LE(difference(logits, golden.logits, largest(golden.logits)), tolerance);
+
+  EXPECT_NEAR(tiny.evaluate(tokens, targets) / golden.loss, 1, tolerance);
+  EXPECT_NEAR(tiny.forward_backward(tokens, targets) / golden.loss, 1, tolerance);
+  for (const Param& param : tiny.model.params()) {
+    const GoldenTensor& expected = golden.gradients.at(param.name);
+    // A key bias moves all scores of a query alike: its gradient is zero but for rounding.
+    const bool key_bias = param.name.ends_with("attention.k.bias");
+    EXPECT_LE(difference(param.grad, expected, key_bias ? golden.grad_norm : largest(expected)),
+              tolerance)
+        << param.name;
+  }
+}
+
+TEST_P(GoldenModel, SixStepsOfEachOptimizer) {
+  ASSERT_EQ(golden.optimizers.size(), 3u);
+  for (auto& [kind, steps] : golden.optimizers) {
+    SCOPED_TRACE(kind);
+    TinyModel tiny(golden.config, golden.B, golden.T);
+    fill(tiny);
+    const auto optimizer = make_optimizer(steps.optimizer, tiny.model.params(), Device::cpu);
+    GradientNorm norm(tiny.model.params(), Device::cpu);
+    for (int64_t step = 0; step < golden.batches; ++step) {
+      const double loss =
+          tiny.forward_backward(batch(golden.tokens, step), batch(golden.targets, step));
+      EXPECT_NEAR(loss / steps.losses[size_t(step)], 1, 1e-4) << "step " << step;
+      const double grad_norm = norm.clip(tiny.stream, steps.optimizer.clip);
+      if (step == 0) {
+        EXPECT_NEAR(grad_norm / golden.grad_norm, 1, GetParam().tolerance);
+      }
+      optimizer->update(tiny.stream, step + 1, steps.optimizer.lr, norm.factor());
+    }
+    double squares = 0;
+    for (const Param& param : tiny.model.params())
+      for (int64_t i = 0; i < param.value.numel(); ++i) squares += std::pow(at(param.value, i), 2);
+    EXPECT_NEAR(std::sqrt(squares) / steps.final_norm, 1, 1e-5);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Golden, GoldenModel,
+                         testing::Values(Case{"gpt2-tiny", FloatKind::f32, 1e-5},
+                                         Case{"gpt2-tiny", FloatKind::f64, 1e-6},
+                                         Case{"llama-tiny", FloatKind::f32, 1e-5},
+                                         Case{"llama-tiny", FloatKind::f64, 1e-6},
+                                         Case{"llama-tied", FloatKind::f32, 1e-5},
+                                         Case{"llama-tied", FloatKind::f64, 1e-6}));
+
+}  // namespace
+}  // namespace limpid
