@@ -73,7 +73,8 @@ function(limpid_programs)
   endforeach()
 endfunction()
 
-# limpid_tests(NAME): every tests/NAME/*_test.cc in one program, one ctest entry a test.
+# limpid_tests(NAME): every tests/NAME/*_test.cc in one program, one ctest entry a test. Those with Slow in their name
+# have the label slow.
 function(limpid_tests name)
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/${name}/*_test.cc)
   if(NOT sources)
@@ -81,5 +82,9 @@ function(limpid_tests name)
   endif()
   add_executable(${name}_test ${sources})
   target_link_libraries(${name}_test PRIVATE limpid_test_support)
-  gtest_discover_tests(${name}_test TEST_PREFIX "${name}/" DISCOVERY_TIMEOUT 60)
+# Passive: tests run side by side, and threads that spin for one another would starve.
+  set(options TEST_PREFIX "${name}/" DISCOVERY_TIMEOUT 60)
+  set(environment ENVIRONMENT OMP_WAIT_POLICY=passive)
+  gtest_discover_tests(${name}_test ${options} TEST_FILTER "-*Slow*" PROPERTIES ${environment})
+  gtest_discover_tests(${name}_test ${options} TEST_FILTER "*Slow*" PROPERTIES ${environment} LABELS slow)
 endfunction()

@@ -265,23 +265,31 @@ void cached(Tensor o, Tensor keys, Tensor values, Tensor qkv, int64_t position,
   }
 }
 
+// Operations of that many matmuls over the pairs of rows and columns that the causal mask leaves.
+double flops(const Sizes& s, int matmuls) {
+  const double pairs = 0.5 * double(s.T) * double(s.T + 1);
+  return 2.0 * matmuls * double(s.B * s.H * s.D) * pairs;
+}
+
 }  // namespace
 
-void attention_forward(Stream&, Tensor o, Tensor lse, Tensor qkv, Tensor document_start,
+void attention_forward(Stream& stream, Tensor o, Tensor lse, Tensor qkv, Tensor document_start,
                        const Attention& how) {
   const Sizes s = check(o, qkv, how);
   require_tensor(lse, accum_dtype(qkv.dtype), {s.B, s.H, s.T}, "lse");
   check_document_start(document_start, s);
+  stream.flops += flops(s, 2);
   with_dtype(qkv.dtype, [&]<class T>() { forward<T>(o, lse, qkv, document_start, how, s); });
 }
 
-void attention_backward(Stream&, Tensor dqkv, Tensor dout, Tensor o, Tensor lse, Tensor qkv,
+void attention_backward(Stream& stream, Tensor dqkv, Tensor dout, Tensor o, Tensor lse, Tensor qkv,
                         Tensor document_start, const Attention& how) {
   const Sizes s = check(o, qkv, how);
   require_tensor(dqkv, qkv.dtype, qkv.shape, "dqkv");
   require_tensor(dout, qkv.dtype, o.shape, "dout");
   require_tensor(lse, accum_dtype(qkv.dtype), {s.B, s.H, s.T}, "lse");
   check_document_start(document_start, s);
+  stream.flops += flops(s, 5);
   with_dtype(qkv.dtype,
              [&]<class T>() { backward<T>(dqkv, dout, o, lse, qkv, document_start, how, s); });
 }

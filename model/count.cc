@@ -82,7 +82,7 @@ MemoryNeed memory_need(const ModelConfig& c, int64_t micro_batch, int64_t contex
     backward += forward;
     kept = 0;
   }
-  const int64_t evaluation = 3 * p.residual() + p.norm() + p.block_saved() + p.block_forward();
+  const int64_t evaluation = 3 * p.residual() + p.block_saved() + p.block_forward();
   backward = std::max({head, backward, p.dropped()});
   return {.parameters = count * size_of(c.float_type()),
           .gradients = count * size_of(accum_dtype(c.float_type())),

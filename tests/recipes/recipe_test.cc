@@ -8,6 +8,8 @@ namespace {
 
 using testing::HasSubstr;
 
+const std::string kData = "data.train=[\"corpus.h5\"]";
+
 std::string error_of(const std::string& text, const std::vector<std::string>& settings = {}) {
   try {
     Recipe::parse(text, "a.toml", settings);
@@ -19,7 +21,7 @@ std::string error_of(const std::string& text, const std::vector<std::string>& se
 
 TEST(Recipe, ReadsValuesAndTheirOrigins) {
   const Recipe recipe = Recipe::parse("seed = 5\n[model]\nkind = \"gpt\"\nlayers = 3\n", "a.toml",
-                                      {"model.layers=4", "optimizer.lr=1e-4"});
+                                      {"model.layers=4", "optimizer.lr=1e-4", kData});
   EXPECT_EQ(recipe.seed, 5);
   EXPECT_EQ(recipe.model.kind, ModelKind::gpt);
   EXPECT_EQ(recipe.model.layers, 4);
@@ -67,18 +69,18 @@ TEST(Recipe, TellsAllProblemsAtOnce) {
 }
 
 TEST(Recipe, RefusesADeviceThatIsNotThere) {
-  const Recipe recipe = Recipe::parse("device = \"cuda\"\n", "a.toml");
+  const Recipe recipe = Recipe::parse("device = \"cuda\"\n", "a.toml", {kData});
   if (!kCuda) {
     EXPECT_THROW(recipe.resolve_device(), Error);
   }
-  EXPECT_EQ(Recipe::parse("", "a.toml").resolve_device(), Device::cpu);
+  EXPECT_EQ(Recipe::parse("", "a.toml", {kData}).resolve_device(), Device::cpu);
 }
 
 TEST(Recipe, HelpHasEveryKey) {
   const std::string help = recipe_help();
   for (const Entry& entry : list_entries(Recipe{})) {
-    const std::string name = entry.key.substr(entry.key.rfind('.') + 1);
-    EXPECT_THAT(help, HasSubstr(entry.is_group ? "[" + entry.key + "]" : "  " + name + " = "));
+    const std::string line = entry.is_group ? "\n[" + entry.key + "]" : "  " + entry.key + " = ";
+    EXPECT_NE(help.find(line), std::string::npos) << entry.key;
     EXPECT_FALSE(entry.help.empty()) << entry.key;
   }
 }

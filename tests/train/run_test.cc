@@ -50,7 +50,8 @@ class Runs : public testing::TestWithParam<OptimizerKind> {
     write_random_shard(folder_ / "a.h5", 9000, 1);
     write_random_shard(folder_ / "b.h5", 4000, 2);
     write_random_shard(folder_ / "v.h5", 3000, 3);
-    recipe_ = Recipe::parse(R"(
+    recipe_ = Recipe::parse(
+        R"(
 [model]
 layers = 2
 width = 32
@@ -73,8 +74,7 @@ lr = 0.003
 [schedule]
 warmup_steps = 3
 )",
-                            "test.toml");
-    recipe_.data.train = {(folder_ / "a.h5").string(), (folder_ / "b.h5").string()};
+        "test.toml", {format("data.train=[\"{0}/a.h5\", \"{0}/b.h5\"]", folder_.path().string())});
     recipe_.data.validation = {"held_out=" + (folder_ / "v.h5").string()};
     recipe_.optimizer.kind = GetParam();
     if (GetParam() == OptimizerKind::lars) recipe_.optimizer.lr = 1;
