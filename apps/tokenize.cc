@@ -30,7 +30,7 @@ static void train(const ReaderConfig& texts, const TokenizerTraining& training,
     ProgressLine line("reading");
     for (Part part; reader.next(part);) {
       sample.add(part.text);
-      line.show(reader.bytes_read(), reader.bytes_total(), "");
+      if (line.due()) line.show(reader.bytes_read(), reader.bytes_total(), "");
     }
   }
   log(found_line(reader.counts()));
@@ -53,6 +53,7 @@ static void encode(const EncodeConfig& config, const std::string& model) {
   {
     ProgressLine line("encoding");
     report = encode_texts(config, tokenizer, [&](const EncodeProgress& now) {
+      if (!line.due()) return;
       line.show(now.bytes_read, now.bytes_total,
                 format("  {} tokens, {} tokens/s", human_count(double(now.tokens)),
                        human_count(double(now.tokens) / line.seconds())));

@@ -125,7 +125,7 @@ std::map<std::string, int64_t> read_counters(const hdf5::Reader& file) {
 
 OrderLog read_order(const hdf5::Reader& file) {
   OrderLog out{file.column<int64_t>("/order/step"), file.column<int64_t>("/order/epoch"),
-            file.column<int64_t>("/order/window"), file.column<int32_t>("/order/corpus")};
+               file.column<int64_t>("/order/window"), file.column<int32_t>("/order/corpus")};
   const size_t count = out.step.size();
   require(out.epoch.size() == count && out.window.size() == count && out.corpus.size() == count,
           "{}: the columns of /order have different lengths", file.path());

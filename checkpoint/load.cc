@@ -32,14 +32,6 @@ std::vector<std::string> unusable(const ManifestFile& file, std::span<const Name
   return out;
 }
 
-// A file that is there and is none but a file: opening a pipe would wait for ever.
-std::unique_ptr<File> open_regular(const Path& path) {
-  std::error_code error;
-  require(std::filesystem::is_regular_file(path, error), "{} is missing or not a file",
-          path.string());
-  return real_disk().open(path);
-}
-
 }  // namespace
 
 CheckpointReader::CheckpointReader(const Path& folder)
@@ -82,7 +74,7 @@ std::vector<std::string> CheckpointReader::try_read(const std::string& name,
   for (const NamedTensor& tensor : into)
     reads.push_back({find_tensor(manifest, tensor.name), tensor.tensor.data});
   try {
-    const auto file = open_regular(folder_ / name);
+    const auto file = real_disk().open(folder_ / name);
     std::vector<std::string> found = check_rest(*file, manifest);
     const std::vector<std::string> damaged = read_tensors(*file, name, reads);
     found.insert(found.end(), damaged.begin(), damaged.end());
@@ -94,7 +86,7 @@ std::vector<std::string> CheckpointReader::try_read(const std::string& name,
 
 std::vector<std::string> CheckpointReader::check(const std::string& name) const {
   try {
-    return check_file(*open_regular(folder_ / name), manifest_.file(name));
+    return check_file(*real_disk().open(folder_ / name), manifest_.file(name));
   } catch (const Error& error) {
     return {error.what()};
   }

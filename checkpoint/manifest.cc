@@ -199,7 +199,7 @@ std::optional<int64_t> step_of_name(const std::string& name) {
   int64_t step = 0;
   const char* begin = name.data() + kPrefix.size();
   const auto [end, error] = std::from_chars(begin, name.data() + name.size(), step);
-  if (error != std::errc() || name != step_name(step)) return {};
+  if (error != std::errc() || step < 0 || name != step_name(step)) return {};
   return step;
 }
 

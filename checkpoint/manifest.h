@@ -45,7 +45,7 @@ struct ManifestParent {
 struct Manifest {
   std::string run;  // the id of the run that wrote it
   int64_t step = 0;
-  std::optional<ManifestParent> parent;  // the checkpoint that this one came about from
+  std::optional<ManifestParent> parent = {};  // the checkpoint that this one came about from
   std::vector<ManifestFile> files = {};
   std::string hash = {};  // of the manifest's own text: what a child's parent and a score cite
 

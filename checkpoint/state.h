@@ -33,6 +33,8 @@ struct StepRecord {
   bool skipped = false;    // not finite: the parameters stayed as they were
   std::string digest;      // of the parameters after the step, 32 hex digits
   std::string order_hash;  // of the ids of its samples
+
+  bool operator==(const StepRecord&) const = default;
 };
 
 // Something that happened to the run: a restart, a skipped step, an accepted change.
@@ -40,6 +42,8 @@ struct Event {
   int64_t step = 0;
   double time = 0;  // unix seconds
   std::string kind, text;
+
+  bool operator==(const Event&) const = default;
 };
 
 // The score of one validation set.
@@ -48,12 +52,16 @@ struct ValidationRecord {
   std::string name;
   double loss = 0;  // mean, nats a token
   double perplexity = 0;
+
+  bool operator==(const ValidationRecord&) const = default;
 };
 
 // The samples of the steps since the checkpoint before, one entry a sample, in the order of use.
 struct OrderLog {
   std::vector<int64_t> step, epoch, window;
   std::vector<int32_t> corpus;
+
+  bool operator==(const OrderLog&) const = default;
 };
 
 // How a state came about from the checkpoint before: account.h5.

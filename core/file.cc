@@ -71,14 +71,21 @@ class RealFile : public File {
   Descriptor fd_;
 };
 
+// Refuses what is no file: opening a pipe without O_NONBLOCK would wait for its writer.
+std::unique_ptr<RealFile> open_to_read(const Path& path) {
+  auto file = std::make_unique<RealFile>(path, O_RDONLY | O_NONBLOCK);
+  std::error_code error;
+  require(std::filesystem::is_regular_file(path, error), "cannot read {}: it is not a file",
+          path.string());
+  return file;
+}
+
 class RealDisk : public Disk {
  public:
   std::unique_ptr<File> create(const Path& path) override {
     return std::make_unique<RealFile>(path, O_RDWR | O_CREAT | O_EXCL);
   }
-  std::unique_ptr<File> open(const Path& path) override {
-    return std::make_unique<RealFile>(path, O_RDONLY);
-  }
+  std::unique_ptr<File> open(const Path& path) override { return open_to_read(path); }
   std::unique_ptr<File> open_append(const Path& path) override {
     return std::make_unique<RealFile>(path, O_RDWR | O_CREAT);
   }
@@ -122,12 +129,12 @@ bool file_exists(const Path& path) {
 }
 
 std::string read_text(const Path& path, int64_t limit_bytes) {
-  RealFile file(path, O_RDONLY);
-  const int64_t bytes = file.size();
+  const auto file = open_to_read(path);
+  const int64_t bytes = file->size();
   require(bytes <= limit_bytes, "{} has {} bytes, more than the {} that are read of such a file",
           path.string(), bytes, limit_bytes);
   std::string out(size_t(bytes), '\0');
-  file.read_at(0, out.data(), bytes);
+  file->read_at(0, out.data(), bytes);
   return out;
 }
 

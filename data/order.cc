@@ -20,7 +20,7 @@ std::vector<uint64_t> whole_weights(const std::vector<int64_t>& windows,
   double sum = 0;
   for (double weight : weights) sum += weight;
   for (size_t i = 0; i < weights.size(); ++i)
-    out[i] = uint64_t(std::max(1.0, std::round(weights[i] / sum * 0x1p32)));
+    out[i] = uint64_t(std::max(1.0, std::floor(weights[i] / sum * 0x1p32 + 0.5)));
   return out;
 }
 

@@ -29,7 +29,7 @@ uint64_t permute(uint64_t i, uint64_t n, uint64_t key);
 // b)) are the left one's. Of the first n samples each corpus so has its share to within two. The
 // tree joins the two lightest nodes again and again, left the lighter; of equal ones the older is
 // lighter, leaves before joined nodes.
-// Weights are windows, or round(2^32 weight / sum of weights), at least 1.
+// Weights are windows, or floor(2^32 weight / sum of weights + 1/2), at least 1.
 // Which window: sample k of a corpus is permute(k mod windows, windows, key) in epoch k / windows,
 // key = mix64(mix64(mix64(seed + G) + corpus) + epoch).
 class Order {

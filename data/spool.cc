@@ -79,9 +79,9 @@ void Spool::end() {
 void Spool::drop() { tokens_->truncate(open_.first); }
 
 void Spool::put(std::span<const int32_t> ids) {
+  const int64_t vocab = tokenizer_.vocab_size();
   for (int32_t id : ids)
-    require(id >= 0 && id < tokenizer_.vocab_size(), "the tokenizer gave the id {} of {}", id,
-            tokenizer_.vocab_size());
+    require(id >= 0 && id < vocab, "the tokenizer gave the id {} of {}", id, vocab);
   if (token_bytes() == 4) return tokens_->push(ids.data(), int64_t(ids.size()));
   narrow_.assign(ids.begin(), ids.end());
   tokens_->push(narrow_.data(), int64_t(ids.size()));

@@ -43,6 +43,8 @@ struct Tokenizer::Model {
     spec = read_sentencepiece_spec(bytes);
     load_model(whole, bytes);
     load_model(rest, with_dummy_prefix(bytes, spec.remove_extra_whitespaces));
+    vocab_size = whole.GetPieceSize();
+    bos = whole.bos_id(), eos = whole.eos_id(), unknown = whole.unk_id();
     for (int id = 0; id < whole.GetPieceSize(); ++id)
       if (is_text(whole, id)) pairs.add(whole.IdToPiece(id));
     cuts_words = spec.type == SentencePieceSpec::bpe && !spec.maps_characters &&
@@ -55,6 +57,8 @@ struct Tokenizer::Model {
   SentencePieceProcessor whole;  // the model as it is
   SentencePieceProcessor rest;   // for what begins within a text, at a blank or within a line
   Pairs pairs;
+  int vocab_size = 0;
+  int bos = -1, eos = -1, unknown = -1;
   bool cuts_words = false;
 };
 
@@ -96,9 +100,9 @@ std::string Tokenizer::decode(std::span<const int32_t> ids) const {
   return text;
 }
 
-int64_t Tokenizer::vocab_size() const { return model_->whole.GetPieceSize(); }
-int64_t Tokenizer::bos() const { return model_->whole.bos_id(); }
-int64_t Tokenizer::eos() const { return model_->whole.eos_id(); }
+int64_t Tokenizer::vocab_size() const { return model_->vocab_size; }
+int64_t Tokenizer::bos() const { return model_->bos; }
+int64_t Tokenizer::eos() const { return model_->eos; }
 std::string Tokenizer::piece(int64_t id) const {
   require(id >= 0 && id < vocab_size(), "the id {} is not among the tokenizer's {}", id,
           vocab_size());
@@ -108,10 +112,15 @@ const std::string& Tokenizer::bytes() const { return model_->bytes; }
 const std::string& Tokenizer::hash() const { return model_->hash; }
 bool Tokenizer::cuts_words() const { return model_->cuts_words; }
 
-// A direct-mapped table: a new word replaces the one whose slot it falls into, so memory is fixed.
+// A table of fixed size. A word has two places; a new one takes the first, whose word moves to the
+// second, whose word is forgotten.
 struct Encoder::Words {
   static constexpr size_t kSlots = size_t(1) << 16, kLongest = 23, kMostIds = 9;
-  using Key = std::array<uint64_t, 3>;  // the word's bytes, zeros, and its length as the last byte
+  // The word's bytes, zeros, and its length as the last byte.
+  struct Key {
+    uint64_t a = 0, b = 0, c = 0;
+    bool operator==(const Key&) const = default;
+  };
 
   struct alignas(64) Entry {
     Key key = {};
@@ -127,8 +136,24 @@ struct Encoder::Words {
     bytes.back() = char(word.size());
     return std::bit_cast<Key>(bytes);
   }
-  Entry& slot(const Key& key) {
-    return entries[mix64(key[0] ^ mix64(key[1] + mix64(key[2]))) % kSlots];
+  // The word's entry, or nullptr.
+  const Entry* find(const Key& key) const {
+    const size_t at = place(key);
+    if (entries[at].key == key) return &entries[at];
+    return entries[at ^ 1].key == key ? &entries[at ^ 1] : nullptr;
+  }
+  const Entry* insert(const Key& key, std::span<const int32_t> ids) {
+    Entry& entry = entries[place(key)];
+    entries[place(key) ^ 1] = entry;
+    entry.key = key;
+    entry.count = int32_t(ids.size());
+    std::copy(ids.begin(), ids.end(), entry.ids.begin());
+    return &entry;
+  }
+
+ private:
+  static size_t place(const Key& key) {
+    return mix64(key.a ^ mix64(key.b + mix64(key.c))) % kSlots;
   }
 };
 
@@ -166,20 +191,18 @@ void Encoder::encode(std::string_view text, bool first, std::vector<int32_t>& ou
 void Encoder::encode_word(std::string_view word, bool first, std::vector<int32_t>& out) {
   if (word.size() > Words::kLongest) return append(whole_ids(model_->rest, word), first, out);
   const Words::Key key = Words::key_of(word);
-  Words::Entry& entry = words_->slot(key);
-  if (entry.key != key) {
+  const Words::Entry* entry = words_->find(key);
+  if (!entry) {
     const std::vector<int> ids = whole_ids(model_->rest, word);
     if (ids.size() > Words::kMostIds) return append(ids, first, out);
-    entry.key = key;
-    entry.count = int32_t(ids.size());
-    std::copy(ids.begin(), ids.end(), entry.ids.begin());
+    entry = words_->insert(key, ids);
   }
-  append({entry.ids.data(), size_t(entry.count)}, first, out);
+  append({entry->ids.data(), size_t(entry->count)}, first, out);
 }
 
 // SentencePiece makes one unknown id of a run of unknown characters, so a run over a cut is one.
 void Encoder::append(std::span<const int32_t> ids, bool first, std::vector<int32_t>& out) const {
-  const int unknown = model_->whole.unk_id();
+  const int unknown = model_->unknown;
   if (!first && !ids.empty() && ids[0] == unknown && !out.empty() && out.back() == unknown)
     ids = ids.subspan(1);
   out.insert(out.end(), ids.begin(), ids.end());

@@ -5,6 +5,7 @@
 
 #include "kernels/check.h"
 #include "kernels/math.h"
+#include "kernels/put.h"
 #include "kernels/split.h"
 
 namespace limpid {
@@ -50,7 +51,7 @@ void forward(Tensor y, Tensor x) {
     const T* from = x.as<const T>();
     for_blocks(x.numel(), [=](int64_t begin, int64_t end) {
 #pragma omp simd
-      for (int64_t i = begin; i < end; ++i) to[i] = T(F::value(Accum<T>(from[i])));
+      for (int64_t i = begin; i < end; ++i) put(to[i], F::value(Accum<T>(from[i])));
     });
   });
 }
@@ -64,7 +65,7 @@ void backward(Tensor dx, Tensor dy, Tensor x) {
     const T *grad = dy.as<const T>(), *from = x.as<const T>();
     for_blocks(x.numel(), [=](int64_t begin, int64_t end) {
 #pragma omp simd
-      for (int64_t i = begin; i < end; ++i) to[i] = T(A(grad[i]) * F::slope(A(from[i])));
+      for (int64_t i = begin; i < end; ++i) put(to[i], A(grad[i]) * F::slope(A(from[i])));
     });
   });
 }
@@ -102,7 +103,7 @@ void swiglu_forward(Stream&, Tensor y, Tensor x) {
 #pragma omp simd
       for (int64_t f = 0; f < F; ++f) {
         const A g = A(gate[f]);
-        to[f] = T(g * math::sigmoid(g) * A(up[f]));
+        put(to[f], g * math::sigmoid(g) * A(up[f]));
       }
     });
   });
@@ -121,8 +122,8 @@ void swiglu_backward(Stream&, Tensor dx, Tensor dy, Tensor x) {
 #pragma omp simd
       for (int64_t f = 0; f < F; ++f) {
         const A g = A(gate[f]), u = A(up[f]), d = A(grad[f]), s = math::sigmoid(g);
-        dgate[f] = T(d * u * s * (1 + g * (1 - s)));
-        dup[f] = T(d * g * s);
+        put(dgate[f], d * u * s * (1 + g * (1 - s)));
+        put(dup[f], d * g * s);
       }
     });
   });

@@ -5,6 +5,7 @@
 
 #include "kernels/check.h"
 #include "kernels/math.h"
+#include "kernels/put.h"
 #include "kernels/split.h"
 
 namespace limpid {
@@ -49,8 +50,8 @@ A backward_row(T* x, int32_t target, int64_t V, A scale) {
   const A loss = loss_of(total, x, target), factor = scale / total.sum;
   const A at_target = factor * math::exp(A(x[target]) - total.max) - scale;
 #pragma omp simd
-  for (int64_t v = 0; v < V; ++v) x[v] = T(factor * math::exp(A(x[v]) - total.max));
-  x[target] = T(at_target);
+  for (int64_t v = 0; v < V; ++v) put(x[v], factor * math::exp(A(x[v]) - total.max));
+  put(x[target], at_target);
   return loss;
 }
 

@@ -2,6 +2,7 @@
 
 #include "kernels/check.h"
 #include "kernels/dropout_mask.h"
+#include "kernels/put.h"
 #include "kernels/split.h"
 
 namespace limpid {
@@ -14,7 +15,7 @@ void add(Stream&, Tensor y, Tensor a, Tensor b) {
     const T *left = a.as<const T>(), *right = b.as<const T>();
     for_blocks(y.numel(), [=](int64_t begin, int64_t end) {
 #pragma omp simd
-      for (int64_t i = begin; i < end; ++i) to[i] = T(Accum<T>(left[i]) + Accum<T>(right[i]));
+      for (int64_t i = begin; i < end; ++i) put(to[i], Accum<T>(left[i]) + Accum<T>(right[i]));
     });
   });
 }
@@ -24,7 +25,7 @@ void scale(Stream&, Tensor y, float factor) {
     T* to = y.as<T>();
     for_blocks(y.numel(), [=](int64_t begin, int64_t end) {
 #pragma omp simd
-      for (int64_t i = begin; i < end; ++i) to[i] = T(Accum<T>(to[i]) * Accum<T>(factor));
+      for (int64_t i = begin; i < end; ++i) put(to[i], Accum<T>(to[i]) * Accum<T>(factor));
     });
   });
 }
@@ -42,8 +43,8 @@ void dropout(Stream&, Tensor y, Tensor x, float p, const Random& mask, int64_t f
       drop.factors(uint64_t(first_index + begin), end - begin, factors);
 #pragma omp simd
       for (int64_t i = begin; i < end; ++i) {
-        const A factor = factors[i - begin];
-        to[i] = T(factor > 0 ? A(from[i]) * factor : A(0));
+        const A value = A(from[i]), factor = factors[i - begin];
+        put(to[i], factor > 0 ? value * factor : A(0));
       }
     });
   });

@@ -1,6 +1,7 @@
 #include "kernels/embedding.h"
 
 #include "kernels/check.h"
+#include "kernels/put.h"
 #include "kernels/split.h"
 
 namespace limpid {
@@ -42,7 +43,7 @@ void embedding_forward(Stream&, Tensor y, Tensor tokens, Tensor w, Tensor positi
       if (!positions) return void(std::copy(row, row + C, to));
       const T* position = positions.as<const T>() + (first_position + r % length) * C;
 #pragma omp simd
-      for (int64_t c = 0; c < C; ++c) to[c] = T(Accum<T>(row[c]) + Accum<T>(position[c]));
+      for (int64_t c = 0; c < C; ++c) put(to[c], Accum<T>(row[c]) + Accum<T>(position[c]));
     });
   });
 }

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "kernels/check.h"
+#include "kernels/put.h"
 #include "kernels/rmsnorm_row.h"
 #include "kernels/split.h"
 
@@ -18,7 +19,7 @@ const T* sum_row(Tensor sum, Tensor x, Tensor branch, int64_t r) {
   const T* other = branch.as<const T>() + r * C;
   T* to = sum.as<T>() + r * C;
 #pragma omp simd
-  for (int64_t c = 0; c < C; ++c) to[c] = T(Accum<T>(from[c]) + Accum<T>(other[c]));
+  for (int64_t c = 0; c < C; ++c) put(to[c], Accum<T>(from[c]) + Accum<T>(other[c]));
   return to;
 }
 
@@ -39,7 +40,7 @@ Moments<A> layernorm_row(T* y, const T* x, const T* w, const T* b, int64_t C, A 
   for (int64_t c = 0; c < C; ++c) squares += (A(x[c]) - mean) * (A(x[c]) - mean);
   const A rstd = 1 / std::sqrt(squares / A(C) + eps);
 #pragma omp simd
-  for (int64_t c = 0; c < C; ++c) y[c] = T(A(w[c]) * ((A(x[c]) - mean) * rstd) + A(b[c]));
+  for (int64_t c = 0; c < C; ++c) put(y[c], A(w[c]) * ((A(x[c]) - mean) * rstd) + A(b[c]));
   return {mean, rstd};
 }
 
@@ -63,7 +64,7 @@ void layernorm_backward_row(T* dx, A* dw, A* db, const T* dy, const T* dresidual
     const A xhat = (A(x[c]) - m.mean) * m.rstd;
     A d = m.rstd * (A(w[c]) * A(dy[c]) - sum - xhat * dot);
     if constexpr (kResidual) d += A(dresidual[c]);
-    dx[c] = T(d);
+    put(dx[c], d);
   }
 }
 

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "core/dtype.h"
+#include "kernels/put.h"
 
 namespace limpid {
 
@@ -14,7 +15,7 @@ A rmsnorm_row(T* y, const T* x, const T* w, int64_t C, A eps) {
   for (int64_t c = 0; c < C; ++c) squares += A(x[c]) * A(x[c]);
   const A rstd = 1 / std::sqrt(squares / A(C) + eps);
 #pragma omp simd
-  for (int64_t c = 0; c < C; ++c) y[c] = T(A(w[c]) * (A(x[c]) * rstd));
+  for (int64_t c = 0; c < C; ++c) put(y[c], A(w[c]) * (A(x[c]) * rstd));
   return rstd;
 }
 
@@ -34,7 +35,7 @@ void rmsnorm_backward_row(T* dx, A* dw, const T* dy, const T* dresidual, const T
   for (int64_t c = 0; c < C; ++c) {
     A d = rstd * (A(w[c]) * A(dy[c]) - slope * A(x[c]));
     if constexpr (kResidual) d += A(dresidual[c]);
-    dx[c] = T(d);
+    put(dx[c], d);
   }
 }
 

@@ -4,6 +4,7 @@
 #include <numbers>
 #include <vector>
 
+#include "kernels/put.h"
 #include "kernels/split.h"
 
 namespace limpid {
@@ -44,8 +45,8 @@ void rotate(Tensor x, Tensor table, int64_t rotated, int64_t first_position, int
 #pragma omp simd
         for (int64_t j = 0; j < half; ++j) {
           const A u = A(a[j]), v = A(b[j]), s = A(sign) * sin[j];
-          a[j] = S(u * cos[j] - v * s);
-          b[j] = S(v * cos[j] + u * s);
+          put(a[j], u * cos[j] - v * s);
+          put(b[j], v * cos[j] + u * s);
         }
       }
     });

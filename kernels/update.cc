@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "kernels/check.h"
+#include "kernels/put.h"
 #include "kernels/tree_sum.h"
 
 namespace limpid {
@@ -41,7 +42,7 @@ void update_blocks(Tensor p, Tensor copy, F f) {
       T* to = copy.as<T>();
       const A* from = p.as<const A>();
 #pragma omp simd
-      for (int64_t i = begin; i < end; ++i) to[i] = T(from[i]);
+      for (int64_t i = begin; i < end; ++i) put(to[i], from[i]);
     });
   });
 }

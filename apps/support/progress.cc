@@ -18,7 +18,6 @@ ProgressLine::~ProgressLine() {
 
 void ProgressLine::show(int64_t bytes, int64_t total, const std::string& more) {
   const double now = seconds();
-  if (now < next_s_) return;
   next_s_ = now + (live_ ? 0.1 : 10);
   const double left = double(total - bytes) / (double(bytes) / now);
   const std::string line = format("{} {} of {} ({:.0f}%)  {:.1f} MB/s{}  {} left", what_,

@@ -14,6 +14,8 @@ class ProgressLine {
   ProgressLine(const ProgressLine&) = delete;
   ProgressLine& operator=(const ProgressLine&) = delete;
 
+  // Whether it is time for show().
+  bool due() const { return seconds() >= next_s_; }
   // bytes of total are done; more: what else to say.
   void show(int64_t bytes, int64_t total, const std::string& more);
   double seconds() const;

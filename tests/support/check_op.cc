@@ -1,0 +1,324 @@
+#include "tests/support/check_op.h"
+
+#include <omp.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "core/random.h"
+
+namespace limpid {
+
+using Complex = std::complex<double>;
+using reference::Array;
+
+Slot activation(std::string name, Shape shape, std::vector<double> values) {
+  return {std::move(name), shape, Slot::Type::storage, Slot::Grad::assigned, std::move(values)};
+}
+Slot weight(std::string name, Shape shape, std::vector<double> values) {
+  return {std::move(name), shape, Slot::Type::storage, Slot::Grad::added, std::move(values)};
+}
+Slot ids(std::string name, Shape shape, std::vector<double> values) {
+  return {std::move(name), shape, Slot::Type::ids, Slot::Grad::none, std::move(values)};
+}
+Slot constant(std::string name, Shape shape, std::vector<double> values) {
+  return {std::move(name), shape, Slot::Type::storage, Slot::Grad::none, std::move(values)};
+}
+Slot state(std::string name, Shape shape, std::vector<double> values) {
+  return {std::move(name), shape, Slot::Type::accumulator, Slot::Grad::none, std::move(values)};
+}
+
+std::string to_string(const Op& op) { return to_string(op.device) + "_" + to_string(op.dtype); }
+std::ostream& operator<<(std::ostream& out, const Op& op) { return out << to_string(op); }
+std::string op_name(const testing::TestParamInfo<Op>& info) { return to_string(info.param); }
+
+std::vector<Op> all_ops() {
+  return {{Device::cpu, DType::f64, 1e-12},
+          {Device::cpu, DType::f32, 2e-6},
+          {Device::cpu, DType::bf16, 1e-2}};
+}
+
+Tensor Tensors::operator[](const std::string& name) const {
+  const auto found = tensors_.find(name);
+  require(found != tensors_.end(), "the case has no tensor {}", name);
+  return found->second;
+}
+
+namespace {
+
+DType dtype_of_slot(const Slot& slot, DType dtype) {
+  if (slot.type == Slot::Type::ids) return DType::i32;
+  return slot.type == Slot::Type::storage ? dtype : accum_dtype(dtype);
+}
+
+// Calls f with the C++ type of any dtype that a case may hold.
+template <class F>
+void with_element(DType dtype, F f) {
+  dtype == DType::i32 ? f.template operator()<int32_t>() : with_dtype(dtype, f);
+}
+
+// value as it is after storage in dtype.
+double rounded(double value, DType dtype) {
+  double out = 0;
+  with_element(dtype, [&]<class T>() { out = double(T(value)); });
+  return out;
+}
+
+Array<double> input(const Slot& slot, DType dtype) {
+  Array<double> out(slot.shape);
+  require(slot.values.empty() || int64_t(slot.values.size()) == out.numel(),
+          "{} has {} values for {}", slot.name, int64_t(slot.values.size()), slot.shape);
+  const Random random(1, slot.name);
+  for (int64_t i = 0; i < out.numel(); ++i) {
+    const double value = slot.values.empty() ? random.normal(uint64_t(i)) : slot.values[size_t(i)];
+    out[i] = rounded(value, dtype_of_slot(slot, dtype));
+  }
+  return out;
+}
+
+// The gradient that arrives at an output.
+Array<double> cotangent(const Slot& output, DType dtype) {
+  Slot slot = output;
+  slot.name = "d" + slot.name;
+  return input(slot, dtype);
+}
+
+void put(Tensor tensor, const Array<double>& values) {
+  with_element(tensor.dtype, [&]<class T>() {
+    for (int64_t i = 0; i < values.numel(); ++i) tensor.as<T>()[i] = T(values[i]);
+  });
+}
+
+Array<double> get(Tensor tensor) {
+  Array<double> out(tensor.shape);
+  with_element(tensor.dtype, [&]<class T>() {
+    for (int64_t i = 0; i < out.numel(); ++i) out[i] = double(tensor.as<const T>()[i]);
+  });
+  return out;
+}
+
+}  // namespace
+
+// One run of a case, each tensor in memory that begins `shift` bytes past a cache line.
+class OpRun {
+ public:
+  OpRun(const OpCase& op_case, const Op& op, DType input_dtype, int64_t shift)
+      : case_(op_case), op_(op), shift_(shift) {
+    for (const Slot& slot : case_.inputs) {
+      put(make(slot.name, slot.shape, dtype_of_slot(slot, op.dtype)), input(slot, input_dtype));
+      if (slot.grad == Slot::Grad::none || !case_.backward) continue;
+      const bool added = slot.grad == Slot::Grad::added;
+      Array<double> before(slot.shape);
+      std::fill(before.data.begin(), before.data.end(), added ? Tensors::kBefore : NAN);
+      put(make("d" + slot.name, slot.shape, added ? accum_dtype(op.dtype) : op.dtype), before);
+      gradients_.push_back("d" + slot.name);
+    }
+    for (const auto* slots : {&case_.outputs, &case_.saved})
+      for (const Slot& slot : *slots)
+        put(make(slot.name, slot.shape, dtype_of_slot(slot, op.dtype)), not_a_number(slot.shape));
+    for (const Slot& slot : case_.outputs)
+      if (case_.backward)
+        put(make("d" + slot.name, slot.shape, dtype_of_slot(slot, op.dtype)),
+            cotangent(slot, input_dtype));
+    Stream stream = {op.device};
+    case_.forward(stream, tensors_);
+    for (const Slot& slot : case_.outputs) keep(slot.name);
+    if (case_.backward) case_.backward(stream, tensors_);
+    for (const std::string& name : gradients_) keep(name);
+  }
+
+  // Outputs and gradients by name, as they were when their pass ended.
+  std::map<std::string, Array<double>> results;
+  std::map<std::string, std::string> bytes;
+
+ private:
+  static Array<double> not_a_number(const Shape& shape) {
+    Array<double> out(shape);
+    std::fill(out.data.begin(), out.data.end(), NAN);
+    return out;
+  }
+  Tensor make(const std::string& name, const Shape& shape, DType dtype) {
+    buffers_.emplace_back(op_.device, shape.numel() * size_of(dtype) + shift_, name);
+    return tensors_.tensors_[name] = buffers_.back().tensor(shift_, shape, dtype);
+  }
+  void keep(const std::string& name) {
+    const Tensor tensor = tensors_[name];
+    results[name] = get(tensor);
+    bytes[name] = std::string(static_cast<const char*>(tensor.data), size_t(tensor.bytes()));
+  }
+
+  const OpCase& case_;
+  Op op_;
+  int64_t shift_;
+  std::vector<Buffer> buffers_;
+  std::vector<std::string> gradients_;
+  Tensors tensors_;
+};
+
+namespace {
+
+double largest(const Array<double>& values) {
+  double out = 0;
+  for (double value : values.data) out = std::max(out, std::abs(value));
+  return out;
+}
+
+// Element by element, relative to the largest, and the angle between the two.
+void expect_near(const std::string& name, const Array<double>& got, const Array<double>& want,
+                 double tolerance, double least) {
+  const double scale = std::max(largest(want), least);
+  double dot = 0, got_squares = 0, want_squares = 0;
+  for (int64_t i = 0; i < want.numel(); ++i) {
+    if (!std::isfinite(want[i]) && got[i] == want[i]) continue;
+    ASSERT_LE(std::abs(got[i] - want[i]), tolerance * scale)
+        << name << "[" << i << "] is " << got[i] << ", should be " << want[i];
+    dot += got[i] * want[i], got_squares += got[i] * got[i], want_squares += want[i] * want[i];
+  }
+  if (scale > least) {
+    EXPECT_GE(dot / std::sqrt(got_squares * want_squares),
+              1 - std::max(tolerance * tolerance, 1e-14))
+        << name << " points elsewhere";
+  }
+}
+
+template <class S>
+Values<S> inputs_of(const OpCase& op_case, DType dtype) {
+  Values<S> out;
+  for (const Slot& slot : op_case.inputs) {
+    const Array<double> values = input(slot, dtype);
+    Array<S> array(slot.shape);
+    std::copy(values.data.begin(), values.data.end(), array.data.begin());
+    out[slot.name] = array;
+  }
+  return out;
+}
+
+// The derivatives that the reference implies of
+//   sum over outputs and their elements of the output times the gradient that arrives there.
+class Derivatives {
+ public:
+  explicit Derivatives(const OpCase& op_case)
+      : case_(op_case),
+        real_(inputs_of<double>(op_case, DType::f64)),
+        complex_(inputs_of<Complex>(op_case, DType::f64)) {
+    for (const Slot& slot : op_case.outputs) gradients_.push_back(cotangent(slot, DType::f64));
+  }
+
+  // Along a direction in the input `name`.
+  double along(const std::string& name, const Array<double>& direction) const {
+    constexpr double kStep = 1e-40, kDifference = 1e-5;
+    if (case_.reference.complex)
+      return objective(complex_, case_.reference.complex, name, direction, Complex(0, kStep))
+                 .imag() /
+             kStep;
+    return (objective(real_, case_.reference.real, name, direction, kDifference) -
+            objective(real_, case_.reference.real, name, direction, -kDifference)) /
+           (2 * kDifference);
+  }
+
+ private:
+  template <class S>
+  S objective(Values<S> v, const std::function<void(Values<S>&)>& formula, const std::string& name,
+              const Array<double>& direction, S step) const {
+    Array<S>& moved = v.at(name);
+    for (int64_t i = 0; i < moved.numel(); ++i) moved[i] += step * direction[i];
+    formula(v);
+    S sum = 0;
+    for (size_t k = 0; k < gradients_.size(); ++k) {
+      const Array<S>& output = v.at(case_.outputs[k].name);
+      for (int64_t i = 0; i < output.numel(); ++i) sum += gradients_[k][i] * output[i];
+    }
+    return sum;
+  }
+
+  const OpCase& case_;
+  Values<double> real_;
+  Values<Complex> complex_;
+  std::vector<Array<double>> gradients_;
+};
+
+// Single elements: all where there are few, else the first, the last and some between them; then,
+// so that no element escapes, random signs on all.
+std::vector<Array<double>> directions(const Shape& shape) {
+  constexpr int64_t kMost = 96;
+  std::vector<Array<double>> out;
+  const int64_t count = shape.numel(), singles = std::min(count, kMost);
+  for (int64_t k = 0; k < singles; ++k) {
+    out.emplace_back(shape);
+    out.back()[count <= kMost ? k : k * (count - 1) / (kMost - 1)] = 1;
+  }
+  for (uint64_t k = 0; count > kMost && k < 4; ++k) {
+    const Random random(k, "directions");
+    out.emplace_back(shape);
+    for (int64_t i = 0; i < count; ++i) out.back()[i] = random.uniform(uint64_t(i)) < 0.5 ? -1 : 1;
+  }
+  return out;
+}
+
+void check_derivatives(const OpCase& op_case, const OpRun& run, double tolerance) {
+  const Derivatives derivatives(op_case);
+  for (const Slot& slot : op_case.inputs) {
+    if (slot.grad == Slot::Grad::none) continue;
+    Array<double> got = run.results.at("d" + slot.name);
+    for (double& value : got.data) {
+      ASSERT_TRUE(std::isfinite(value)) << "d" << slot.name << " was left unwritten";
+      value -= slot.grad == Slot::Grad::added ? Tensors::kBefore : 0;
+    }
+    const double scale = std::max(largest(got), op_case.least);
+    for (const Array<double>& along : directions(slot.shape)) {
+      double dot = 0, length = 0;
+      for (int64_t i = 0; i < got.numel(); ++i) {
+        dot += got[i] * along[i];
+        length += std::abs(along[i]);
+      }
+      ASSERT_NEAR(dot, derivatives.along(slot.name, along), tolerance * scale * std::sqrt(length))
+          << "d" << slot.name;
+    }
+  }
+}
+
+void check_bits(const Op& op, const OpCase& op_case, const OpRun& first) {
+  const int before = omp_get_max_threads();
+  for (int threads : {1, 2, 3})
+    for (int64_t shift : {int64_t(0), size_of(op.dtype)}) {
+      omp_set_num_threads(threads);
+      const OpRun again(op_case, op, op.dtype, shift);
+      omp_set_num_threads(before);
+      for (const auto& [name, bytes] : first.bytes)
+        EXPECT_TRUE(again.bytes.at(name) == bytes)
+            << name << " has other bits on " << threads << " threads, " << shift << " bytes on";
+    }
+}
+
+}  // namespace
+
+void check_op(const Op& op, const OpCase& op_case) {
+  const OpRun run(op_case, op, op.dtype, 0);
+  const bool exact = op.dtype == DType::f64;
+  const double tolerance = op.tolerance * (exact ? 1 : op_case.slack);
+  auto want = inputs_of<double>(op_case, op.dtype);
+  op_case.reference.real(want);
+  for (const Slot& slot : op_case.outputs)
+    expect_near(slot.name, run.results.at(slot.name), want.at(slot.name), tolerance, op_case.least);
+  if (op_case.backward && exact) {
+    check_derivatives(op_case, run, op_case.reference.complex ? tolerance : 1e-8);
+  } else if (op_case.backward) {
+    const OpRun truth(op_case, {Device::cpu, DType::f64, 0}, op.dtype, 0);
+    for (const Slot& slot : op_case.inputs)
+      if (slot.grad != Slot::Grad::none)
+        expect_near("d" + slot.name, run.results.at("d" + slot.name),
+                    truth.results.at("d" + slot.name), tolerance, op_case.least);
+  }
+  check_bits(op, op_case, run);
+}
+
+void expect_error(const std::function<void()>& call, const std::string& text) {
+  try {
+    call();
+    ADD_FAILURE() << "no Error, though one should say: " << text;
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find(text), std::string::npos) << error.what();
+  }
+}
+
+}  // namespace limpid
