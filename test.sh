@@ -11,7 +11,6 @@ case "$part" in
   *) echo "test: unknown argument '$part'; there is release, sanitized, or nothing for both" >&2 && exit 2 ;;
 esac
 jobs=$(nproc)
-export OMP_WAIT_POLICY=passive # several tests share the processors: threads that wait do not spin
 summary=()
 
 # run NAME COMMAND...: prints the name, runs the command, notes how long it took.
