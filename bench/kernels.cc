@@ -212,11 +212,15 @@ void whole_tensors(Bench& bench) {
 
 int main(int argc, char** argv) {
   using namespace limpid::bench;
-  const Options options = parse(argc, argv, "Times every kernel at the shapes of real models.");
-  const Machine machine = Machine::measure(options.repeats);
-  Bench bench(options.repeats);
-  for (const auto group :
-       {matmuls, attentions, norms, heads, activations, vocabulary, whole_tensors})
-    group(bench);
-  print("kernels", options, machine, bench.figures);
+  const char* about = "Every kernel at the shapes of real models against a plain GEMM and copy.";
+  return run(argc, argv, about, [](const Options& options) {
+    Machine machine;
+    Bench bench(options.repeats);
+    for (const auto group :
+         {matmuls, attentions, norms, heads, activations, vocabulary, whole_tensors}) {
+      machine.measure(options.repeats);
+      group(bench);
+    }
+    print("kernels", options, machine, bench.figures);
+  });
 }

@@ -3,10 +3,11 @@
 #include <omp.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstring>
-#include <iostream>
 #include <nlohmann/json.hpp>
 
+#include "apps/support/program.h"
 #include "core/log.h"
 #include "core/random.h"
 #include "kernels/matmul.h"
@@ -41,23 +42,21 @@ nlohmann::json to_json(const Figure& figure, const Machine& machine) {
 
 }  // namespace
 
-Options parse(int argc, char** argv, const std::string& about) {
+int run(int argc, char** argv, const std::string& about,
+        const std::function<void(const Options&)>& body) {
   Options options;
   CLI::App app(about);
-  app.add_flag("--json", options.json, "one line of JSON instead of a table");
+  app.add_flag("--json", options.json, "one line of JSON, the same figures");
   app.add_option("--repeats", options.repeats, "runs of which the best counts")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   app.add_option("--threads", options.threads, "threads; 0: as many as OpenMP has")
       ->check(CLI::NonNegativeNumber);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    std::exit(app.exit(error));
-  }
-  if (options.threads > 0) omp_set_num_threads(int(options.threads));
-  options.threads = omp_get_max_threads();
-  return options;
+  return run_program(app, argc, argv, [&] {
+    if (options.threads > 0) omp_set_num_threads(int(options.threads));
+    options.threads = omp_get_max_threads();
+    body(options);
+  });
 }
 
 Tensor Inputs::random(Shape shape, DType dtype) {
@@ -81,8 +80,9 @@ Tensor Inputs::integers(Shape shape, int64_t below) {
   return tensor;
 }
 
-Machine Machine::measure(int64_t repeats) {
-  return {gemm_rate_gflops(2048, int(repeats)), time_copy(repeats)};
+void Machine::measure(int64_t repeats) {
+  gemm_gflops = std::max(gemm_gflops, gemm_rate_gflops(2048, int(repeats)));
+  copy_gb_per_s = std::max(copy_gb_per_s, time_copy(repeats));
 }
 
 void print(const std::string& bench, const Options& options, const Machine& machine,
@@ -95,8 +95,7 @@ void print(const std::string& bench, const Options& options, const Machine& mach
                                  {"gemm_gflops", machine.gemm_gflops},
                                  {"copy_gb_per_s", machine.copy_gb_per_s},
                                  {"figures", rows}};
-    std::cout << line.dump() << "\n";
-    return;
+    return log_line(line.dump());
   }
   log("{}: {} threads, GEMM {:.0f} GFLOP/s (f32 2048^3), copy {:.1f} GB/s (read + write)", bench,
       options.threads, machine.gemm_gflops, machine.copy_gb_per_s);

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <deque>
+#include <functional>
 #include <limits>
 #include <string>
 #include <vector>
@@ -10,14 +11,16 @@
 
 namespace limpid::bench {
 
-// What every bench takes: --json for one line of figures, --repeats, --threads.
+// What a bench of kernels takes: --json for one line of figures, --repeats, --threads.
 struct Options {
   bool json = false;
   int64_t repeats = 5;
   int64_t threads = 0;  // 0: as many as OpenMP has
 };
-// Reads the command line and sets the number of threads. Ends the program on --help and on errors.
-Options parse(int argc, char** argv, const std::string& about);
+// Reads the command line, sets the number of threads and runs the body, as the programs do. What
+// main returns.
+int run(int argc, char** argv, const std::string& about,
+        const std::function<void(const Options&)>& body);
 
 // The shortest of `repeats` runs, in seconds, after one that is not counted.
 template <class F>
@@ -43,12 +46,13 @@ class Inputs {
   std::deque<Buffer> buffers_;
 };
 
-// What a time is compared with: measured on the same machine, in the same run.
+// What a time is compared with, on the same machine and in the same run.
 struct Machine {
   double gemm_gflops = 0;    // f32 2048 x 2048 x 2048
   double copy_gb_per_s = 0;  // 256 MiB of f32, bytes read and bytes written
 
-  static Machine measure(int64_t repeats);
+  // Measures again and keeps the best: the rates change with what else runs on a machine.
+  void measure(int64_t repeats);
 };
 
 // One figure: an amount of work done in a time, and its part of what the machine does at most.

@@ -83,7 +83,7 @@ function(limpid_tests name)
   add_executable(${name}_test ${sources})
   target_link_libraries(${name}_test PRIVATE limpid_test_support)
   # Passive: tests run side by side, and threads that spin for one another would starve.
-  set(options TEST_PREFIX "${name}/" DISCOVERY_TIMEOUT 60)
+  set(options TEST_PREFIX "${name}/" NO_PRETTY_VALUES DISCOVERY_TIMEOUT 60)
   set(environment ENVIRONMENT OMP_WAIT_POLICY=passive)
   gtest_discover_tests(${name}_test ${options} TEST_FILTER "-*Slow*" PROPERTIES ${environment})
   gtest_discover_tests(${name}_test ${options} TEST_FILTER "*Slow*" PROPERTIES ${environment} LABELS slow)

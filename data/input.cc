@@ -135,21 +135,20 @@ std::unique_ptr<ByteSource> decompressed(const Path& path, ByteSource& raw) {
 
 Input::Input(const Path& path) : raw_(path), bytes_(decompressed(path, raw_)) {}
 
+// Where reading throws, nothing is left: half a line is no line.
+void Input::read_more(size_t room) {
+  std::move(buffer_.begin() + begin_, buffer_.begin() + end_, buffer_.begin());
+  const size_t have = end_ - begin_;
+  if (buffer_.size() < room + kPadding) buffer_.resize(room + kPadding);
+  begin_ = end_ = 0;
+  ended_ = true;
+  const size_t got = bytes_->read(buffer_.data() + have, buffer_.size() - kPadding - have);
+  end_ = have + got;
+  ended_ = got == 0;
+}
+
 std::string_view Input::peek(size_t count) {
-  if (end_ - begin_ < count && !ended_) {
-    std::move(buffer_.begin() + begin_, buffer_.begin() + end_, buffer_.begin());
-    size_t end = end_ - begin_, got = 1;
-    if (buffer_.size() < count + kPadding) buffer_.resize(count + kPadding);
-    // Where reading throws, nothing is left: half a line is no line.
-    begin_ = end_ = 0;
-    ended_ = true;
-    while (end < count && got > 0) {
-      got = bytes_->read(buffer_.data() + end, buffer_.size() - kPadding - end);
-      end += got;
-    }
-    end_ = end;
-    ended_ = got == 0;
-  }
+  while (end_ - begin_ < count && !ended_) read_more(count);
   return {buffer_.data() + begin_, std::min(count, end_ - begin_)};
 }
 
@@ -162,7 +161,8 @@ bool Input::line(std::string_view& out) {
       end();
       fail("line {} is longer than {} bytes", line_number_ + 1, kLongest);
     }
-    text = peek(std::max(kBlockBytes, 2 * searched));
+    read_more(std::max(kBlockBytes, 2 * searched));
+    text = {buffer_.data() + begin_, end_ - begin_};
     at = text.find('\n', searched);
   }
   if (text.empty()) return false;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -47,6 +48,11 @@ class Input {
 
   // What comes next: count bytes, or fewer at the end of the file. Valid until the next call.
   std::string_view peek(size_t count);
+  // What one read gives, at most count bytes.
+  std::string_view glance(size_t count) {
+    peek(1);
+    return peek(std::min(count, end_ - begin_));
+  }
   void skip(size_t count) { begin_ += count; }
   // Leaves the rest of the file.
   void end() { ended_ = true, begin_ = end_; }
@@ -56,6 +62,8 @@ class Input {
   RawFile& raw() { return raw_; }
 
  private:
+  void read_more(size_t room);
+
   RawFile raw_;
   std::unique_ptr<ByteSource> bytes_;
   std::vector<char> buffer_;

@@ -14,8 +14,8 @@ constexpr size_t kSniffBytes = 4096;
 
 // Whether a file begins as text does.
 bool begins_as_text(Input& input) {
-  std::string_view text = input.peek(kSniffBytes);
-  if (text.size() == kSniffBytes) text.remove_suffix(cut_character(text));
+  std::string_view text = input.glance(kSniffBytes);
+  text.remove_suffix(cut_character(text));
   return is_text(text);
 }
 

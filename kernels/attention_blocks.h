@@ -54,9 +54,9 @@ class Keep {
   // p (48) *= what columns col ... col + 47 of a row are multiplied by.
   template <class A>
   void apply(A* p, int64_t row, int64_t col) const {
-    float factors[kBlock];
+    A factors[kBlock];
     mask_->factors(first_ + uint64_t(row * columns_ + col), kBlock, factors);
-    for (int64_t c = 0; c < kBlock; ++c) p[c] *= A(factors[c]);
+    for (int64_t c = 0; c < kBlock; ++c) p[c] *= factors[c];
   }
 
  private:

@@ -114,11 +114,11 @@ class LlamaBlock(nn.Module):
 
 
 class Llama(nn.Module):
-    """Touvron et al. 2023: RMSNorm, RoPE, SwiGLU, no biases; untied head."""
+    """Touvron et al. 2023: RMSNorm, RoPE, SwiGLU, no biases; here with a tied head."""
 
     def __init__(self, vocab, tokens, layers, width, heads, hidden):
         super().__init__()
-        self.tokens, self.head = nn.Embedding(vocab, width), nn.Linear(width, vocab, bias=False)
+        self.tokens = nn.Embedding(vocab, width)
         self.blocks = nn.ModuleList(LlamaBlock(width, heads, hidden) for _ in range(layers))
         self.norm = RmsNorm(width)
         size = width // heads
@@ -130,7 +130,7 @@ class Llama(nn.Module):
         x = self.tokens(ids)
         for block in self.blocks:
             x = block(x, self.cos, self.sin)
-        return self.head(self.norm(x))
+        return self.norm(x) @ self.tokens.weight.T
 
 
 MODELS = {

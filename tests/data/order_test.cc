@@ -112,7 +112,9 @@ TEST(Order, KeepsEveryPrefixWithinTwoOfItsShares) {
     for (int64_t n = 0; n < 20000; ++n) {
       for (size_t c = 0; c < weights.size(); ++c) {
         worst = std::max(worst, std::abs(double(counts[c]) - double(n) * weights[c] / sum));
-        if (n % 977 == 0) { ASSERT_EQ(order.count(n, int32_t(c)), counts[c]); }
+        if (n % 977 == 0) {
+          ASSERT_EQ(order.count(n, int32_t(c)), counts[c]);
+        }
       }
       ++counts[size_t(order.sample(n).corpus)];
     }

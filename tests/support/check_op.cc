@@ -48,6 +48,7 @@ namespace {
 
 DType dtype_of_slot(const Slot& slot, DType dtype) {
   if (slot.type == Slot::Type::ids) return DType::i32;
+  if (slot.type == Slot::Type::f64) return DType::f64;
   return slot.type == Slot::Type::storage ? dtype : accum_dtype(dtype);
 }
 
@@ -64,11 +65,12 @@ double rounded(double value, DType dtype) {
   return out;
 }
 
-Array<double> input(const Slot& slot, DType dtype) {
+// The values of a slot, as they are after storage in the dtype of a run.
+Array<double> values_of(const Slot& slot, const std::string& name, DType dtype) {
   Array<double> out(slot.shape);
   require(slot.values.empty() || int64_t(slot.values.size()) == out.numel(),
-          "{} has {} values for {}", slot.name, int64_t(slot.values.size()), slot.shape);
-  const Random random(1, slot.name);
+          "{} has {} values for {}", name, int64_t(slot.values.size()), slot.shape);
+  const Random random(1, name);
   for (int64_t i = 0; i < out.numel(); ++i) {
     const double value = slot.values.empty() ? random.normal(uint64_t(i)) : slot.values[size_t(i)];
     out[i] = rounded(value, dtype_of_slot(slot, dtype));
@@ -76,11 +78,19 @@ Array<double> input(const Slot& slot, DType dtype) {
   return out;
 }
 
-// The gradient that arrives at an output.
-Array<double> cotangent(const Slot& output, DType dtype) {
-  Slot slot = output;
-  slot.name = "d" + slot.name;
-  return input(slot, dtype);
+// What goes into a run: inputs, and where there is a backward the gradients that arrive at outputs.
+Values<double> values_of(const OpCase& op_case, DType dtype) {
+  Values<double> out;
+  for (const Slot& slot : op_case.inputs) out[slot.name] = values_of(slot, slot.name, dtype);
+  for (const Slot& slot : op_case.outputs)
+    if (op_case.backward) out["d" + slot.name] = values_of(slot, "d" + slot.name, dtype);
+  return out;
+}
+
+Array<double> filled(const Shape& shape, double value) {
+  Array<double> out(shape);
+  std::fill(out.data.begin(), out.data.end(), value);
+  return out;
 }
 
 void put(Tensor tensor, const Array<double>& values) {
@@ -102,29 +112,27 @@ Array<double> get(Tensor tensor) {
 // One run of a case, each tensor in memory that begins `shift` bytes past a cache line.
 class OpRun {
  public:
-  OpRun(const OpCase& op_case, const Op& op, DType input_dtype, int64_t shift)
-      : case_(op_case), op_(op), shift_(shift) {
-    for (const Slot& slot : case_.inputs) {
-      put(make(slot.name, slot.shape, dtype_of_slot(slot, op.dtype)), input(slot, input_dtype));
-      if (slot.grad == Slot::Grad::none || !case_.backward) continue;
-      const bool added = slot.grad == Slot::Grad::added;
-      Array<double> before(slot.shape);
-      std::fill(before.data.begin(), before.data.end(), added ? Tensors::kBefore : NAN);
-      put(make("d" + slot.name, slot.shape, added ? accum_dtype(op.dtype) : op.dtype), before);
-      gradients_.push_back("d" + slot.name);
-    }
-    for (const auto* slots : {&case_.outputs, &case_.saved})
+  OpRun(const OpCase& op_case, const Op& op, const Values<double>& values, int64_t shift)
+      : op_(op), shift_(shift) {
+    for (const auto* slots : {&op_case.inputs, &op_case.outputs, &op_case.saved})
       for (const Slot& slot : *slots)
-        put(make(slot.name, slot.shape, dtype_of_slot(slot, op.dtype)), not_a_number(slot.shape));
-    for (const Slot& slot : case_.outputs)
-      if (case_.backward)
-        put(make("d" + slot.name, slot.shape, dtype_of_slot(slot, op.dtype)),
-            cotangent(slot, input_dtype));
+        make(slot.name, slot.shape, dtype_of_slot(slot, op.dtype), NAN);
+    std::vector<std::string> gradients;
+    for (const Slot& slot : op_case.inputs) {
+      if (slot.grad == Slot::Grad::none || !op_case.backward) continue;
+      const bool added = slot.grad == Slot::Grad::added;
+      gradients.push_back("d" + slot.name);
+      make("d" + slot.name, slot.shape, added ? accum_dtype(op.dtype) : op.dtype,
+           added ? Tensors::kBefore : NAN);
+    }
+    for (const Slot& slot : op_case.outputs)
+      if (op_case.backward) make("d" + slot.name, slot.shape, dtype_of_slot(slot, op.dtype), NAN);
+    for (const auto& [name, array] : values) put(tensors_[name], array);
     Stream stream = {op.device};
-    case_.forward(stream, tensors_);
-    for (const Slot& slot : case_.outputs) keep(slot.name);
-    if (case_.backward) case_.backward(stream, tensors_);
-    for (const std::string& name : gradients_) keep(name);
+    op_case.forward(stream, tensors_);
+    for (const Slot& slot : op_case.outputs) keep(slot.name);
+    if (op_case.backward) op_case.backward(stream, tensors_);
+    for (const std::string& name : gradients) keep(name);
   }
 
   // Outputs and gradients by name, as they were when their pass ended.
@@ -132,14 +140,10 @@ class OpRun {
   std::map<std::string, std::string> bytes;
 
  private:
-  static Array<double> not_a_number(const Shape& shape) {
-    Array<double> out(shape);
-    std::fill(out.data.begin(), out.data.end(), NAN);
-    return out;
-  }
-  Tensor make(const std::string& name, const Shape& shape, DType dtype) {
+  void make(const std::string& name, const Shape& shape, DType dtype, double value) {
     buffers_.emplace_back(op_.device, shape.numel() * size_of(dtype) + shift_, name);
-    return tensors_.tensors_[name] = buffers_.back().tensor(shift_, shape, dtype);
+    tensors_.tensors_[name] = buffers_.back().tensor(shift_, shape, dtype);
+    if (dtype != DType::i32) put(tensors_[name], filled(shape, value));
   }
   void keep(const std::string& name) {
     const Tensor tensor = tensors_[name];
@@ -147,11 +151,9 @@ class OpRun {
     bytes[name] = std::string(static_cast<const char*>(tensor.data), size_t(tensor.bytes()));
   }
 
-  const OpCase& case_;
   Op op_;
   int64_t shift_;
   std::vector<Buffer> buffers_;
-  std::vector<std::string> gradients_;
   Tensors tensors_;
 };
 
@@ -181,27 +183,15 @@ void expect_near(const std::string& name, const Array<double>& got, const Array<
   }
 }
 
-template <class S>
-Values<S> inputs_of(const OpCase& op_case, DType dtype) {
-  Values<S> out;
-  for (const Slot& slot : op_case.inputs) {
-    const Array<double> values = input(slot, dtype);
-    Array<S> array(slot.shape);
-    std::copy(values.data.begin(), values.data.end(), array.data.begin());
-    out[slot.name] = array;
-  }
-  return out;
-}
-
 // The derivatives that the reference implies of
 //   sum over outputs and their elements of the output times the gradient that arrives there.
 class Derivatives {
  public:
-  explicit Derivatives(const OpCase& op_case)
-      : case_(op_case),
-        real_(inputs_of<double>(op_case, DType::f64)),
-        complex_(inputs_of<Complex>(op_case, DType::f64)) {
-    for (const Slot& slot : op_case.outputs) gradients_.push_back(cotangent(slot, DType::f64));
+  Derivatives(const OpCase& op_case, const Values<double>& values) : case_(op_case), real_(values) {
+    for (const auto& [name, array] : values) {
+      complex_[name] = Array<Complex>(array.shape);
+      std::copy(array.data.begin(), array.data.end(), complex_[name].data.begin());
+    }
   }
 
   // Along a direction in the input `name`.
@@ -224,9 +214,10 @@ class Derivatives {
     for (int64_t i = 0; i < moved.numel(); ++i) moved[i] += step * direction[i];
     formula(v);
     S sum = 0;
-    for (size_t k = 0; k < gradients_.size(); ++k) {
-      const Array<S>& output = v.at(case_.outputs[k].name);
-      for (int64_t i = 0; i < output.numel(); ++i) sum += gradients_[k][i] * output[i];
+    for (const Slot& slot : case_.outputs) {
+      const Array<S>& output = v.at(slot.name);
+      const Array<double>& gradient = real_.at("d" + slot.name);
+      for (int64_t i = 0; i < output.numel(); ++i) sum += gradient[i] * output[i];
     }
     return sum;
   }
@@ -234,7 +225,6 @@ class Derivatives {
   const OpCase& case_;
   Values<double> real_;
   Values<Complex> complex_;
-  std::vector<Array<double>> gradients_;
 };
 
 // Single elements: all where there are few, else the first, the last and some between them; then,
@@ -255,8 +245,9 @@ std::vector<Array<double>> directions(const Shape& shape) {
   return out;
 }
 
-void check_derivatives(const OpCase& op_case, const OpRun& run, double tolerance) {
-  const Derivatives derivatives(op_case);
+void check_derivatives(const OpCase& op_case, const Values<double>& values, const OpRun& run,
+                       double tolerance) {
+  const Derivatives derivatives(op_case, values);
   for (const Slot& slot : op_case.inputs) {
     if (slot.grad == Slot::Grad::none) continue;
     Array<double> got = run.results.at("d" + slot.name);
@@ -277,12 +268,13 @@ void check_derivatives(const OpCase& op_case, const OpRun& run, double tolerance
   }
 }
 
-void check_bits(const Op& op, const OpCase& op_case, const OpRun& first) {
+void check_bits(const Op& op, const OpCase& op_case, const Values<double>& values,
+                const OpRun& first) {
   const int before = omp_get_max_threads();
   for (int threads : {1, 2, 3})
     for (int64_t shift : {int64_t(0), size_of(op.dtype)}) {
       omp_set_num_threads(threads);
-      const OpRun again(op_case, op, op.dtype, shift);
+      const OpRun again(op_case, op, values, shift);
       omp_set_num_threads(before);
       for (const auto& [name, bytes] : first.bytes)
         EXPECT_TRUE(again.bytes.at(name) == bytes)
@@ -293,23 +285,24 @@ void check_bits(const Op& op, const OpCase& op_case, const OpRun& first) {
 }  // namespace
 
 void check_op(const Op& op, const OpCase& op_case) {
-  const OpRun run(op_case, op, op.dtype, 0);
+  const Values<double> values = values_of(op_case, op.dtype);
+  const OpRun run(op_case, op, values, 0);
   const bool exact = op.dtype == DType::f64;
   const double tolerance = op.tolerance * (exact ? 1 : op_case.slack);
-  auto want = inputs_of<double>(op_case, op.dtype);
+  Values<double> want = values;
   op_case.reference.real(want);
   for (const Slot& slot : op_case.outputs)
     expect_near(slot.name, run.results.at(slot.name), want.at(slot.name), tolerance, op_case.least);
   if (op_case.backward && exact) {
-    check_derivatives(op_case, run, op_case.reference.complex ? tolerance : 1e-8);
+    check_derivatives(op_case, values, run, op_case.reference.complex ? tolerance : 1e-8);
   } else if (op_case.backward) {
-    const OpRun truth(op_case, {Device::cpu, DType::f64, 0}, op.dtype, 0);
+    const OpRun truth(op_case, {Device::cpu, DType::f64, 0}, values, 0);
     for (const Slot& slot : op_case.inputs)
       if (slot.grad != Slot::Grad::none)
         expect_near("d" + slot.name, run.results.at("d" + slot.name),
                     truth.results.at("d" + slot.name), tolerance, op_case.least);
   }
-  check_bits(op, op_case, run);
+  check_bits(op, op_case, values, run);
 }
 
 void expect_error(const std::function<void()>& call, const std::string& text) {

@@ -34,7 +34,7 @@ std::string op_name(const testing::TestParamInfo<Op>&);
 
 // One tensor of a case: by name, shape, the dtype it has, and what becomes of its gradient.
 struct Slot {
-  enum class Type { storage, accumulator, ids };
+  enum class Type { storage, accumulator, f64, ids };
   enum class Grad { none, assigned, added };
 
   std::string name;
