@@ -36,8 +36,9 @@ build() {
 
 inputs=()
 for input in "$@"; do
+  case $input in -h | --help) sed -n '2,/^set/{/^# /s/^# //p}' "${BASH_SOURCE[0]}" && exit ;; esac
   [ -r "$input" ] || fail "cannot read '$input'; name text files or folders (.txt, .jsonl, .gz, .zst ...)"
-  inputs+=("$(readlink -f "$input")")
+  inputs+=("$(readlink -f -- "$input")")
 done
 
 say "set-up"
