@@ -163,6 +163,15 @@ TEST_F(Update, LambAddsNormsAsSumSquaresDoes) {
   EXPECT_DOUBLE_EQ(norms.as<double>()[1], square.as<double>()[0] / 4);
 }
 
+// 1 - beta2 in f32 would have lost four of its seven digits before the first step.
+TEST_F(Update, ScalarsKeepTheirDigits) {
+  const Tensor p = tensor(0), m = tensor(1), v = tensor(2), g = tensor(3);
+  set(g, 2);
+  adamw_update(s_, p, {}, m, v, g, {}, {.lr = 0.1, .beta1 = 0.9, .beta2 = 0.9999, .eps = 1e-8});
+  EXPECT_FLOAT_EQ(v.as<float>()[0], 4e-4f);
+  EXPECT_FLOAT_EQ(m.as<float>()[0], 0.2f);
+}
+
 TEST_F(Update, WorksWithoutCopyAndClip) {
   const Tensor p = tensor(0), m = tensor(1), g = tensor(2);
   set(p, 1);
