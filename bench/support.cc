@@ -48,10 +48,10 @@ int run(int argc, char** argv, const std::string& about,
   CLI::App app(about);
   app.add_flag("--json", options.json, "one line of JSON, the same figures");
   app.add_option("--repeats", options.repeats, "runs of which the best counts")
-      ->check(CLI::PositiveNumber)
+      ->check(CLI::Range(1, 1000))
       ->capture_default_str();
   app.add_option("--threads", options.threads, "threads; 0: as many as OpenMP has")
-      ->check(CLI::NonNegativeNumber);
+      ->check(CLI::Range(0, 4096));
   return run_program(app, argc, argv, [&] {
     if (options.threads > 0) omp_set_num_threads(int(options.threads));
     options.threads = omp_get_max_threads();
