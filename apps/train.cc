@@ -46,7 +46,7 @@ static void train(const Recipe& recipe) {
   Progress progress = run.begin(recipe.seed, recipe.train.resume, [&](const std::string& before) {
     check_same_recipe(recipe, before);
   });
-  const double peak = 1e9 * gemm_rate_gflops(1024, 3);
+  const double peak = 1e9 * gemm_rate_gflops(1024, 10);
   Meter meter(recipe.log,
               {recipe.train.steps, flops_per_token(recipe.model, recipe.model.context), peak},
               progress.step);

@@ -1,6 +1,8 @@
 #include "recipes/toml.h"
 
 #define TOML_EXCEPTIONS 1
+#define TOML_ASSERT(ok) \
+  static_cast<void>(0)  // its parser asserts on broken text before it refuses it
 #define TOML_ENABLE_FORMATTERS 0
 #include <toml++/toml.h>
 

@@ -118,7 +118,7 @@ void print_dry_run(const Recipe& recipe) {
   }
   print_training(recipe);
   print_memory(recipe);
-  const double rate = 1e9 * gemm_rate_gflops(1024, 3), part = 0.6;
+  const double rate = 1e9 * gemm_rate_gflops(1024, 10), part = 0.6;
   const double flops = flops_per_token(recipe.model, recipe.model.context) *
                        double(run_tokens(recipe.train, recipe.model.context));
   log("time       about {} on this machine, at {:.0f}% of a plain matmul's {:.0f} GFLOP/s",

@@ -90,7 +90,8 @@ TEST(Checkpoints, AnyHdf5ReaderFindsEveryTensorWholeByItsName) {
       EXPECT_EQ(reader.text_attribute("/" + name, "dtype").value_or(""), bf16 ? "bfloat16" : "");
     }
   }
-  const auto& stored = read_manifest(checkpoints.folder(20)).file(kOptimizer).tensors;
+  const Manifest manifest = read_manifest(checkpoints.folder(20));
+  const auto& stored = manifest.file(kOptimizer).tensors;
   EXPECT_EQ(stored.size(), state.get().optimizer.size());
   EXPECT_TRUE(std::ranges::is_sorted(stored, {}, &ManifestTensor::offset));
 }
