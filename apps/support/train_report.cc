@@ -44,16 +44,21 @@ void print_training(const Recipe& recipe) {
       human_count(double(run_tokens(t, recipe.model.context))));
 }
 
+// What two threads of oneDNN pack matrices in, the libraries' own, pieces of checkpoints: as
+// measured above the rest.
+constexpr int64_t kWorkSpaceBytes = 32 << 20;
+
 void print_memory(const Recipe& recipe) {
   const MemoryNeed need = memory_need(recipe.model, recipe.train.micro_batch, recipe.model.context,
                                       recipe.train.recompute);
   const int64_t optimizer =
       optimizer_bytes(recipe.optimizer, parameter_count(recipe.model), recipe.model.float_type());
-  const std::array<std::pair<const char*, int64_t>, 5> rows = {{{"parameters", need.parameters},
+  const std::array<std::pair<const char*, int64_t>, 6> rows = {{{"parameters", need.parameters},
                                                                 {"gradients", need.gradients},
                                                                 {"optimizer", optimizer},
                                                                 {"activations", need.saved},
-                                                                {"scratch", need.scratch}}};
+                                                                {"scratch", need.scratch},
+                                                                {"work space", kWorkSpaceBytes}}};
   int64_t total = 0;
   for (const auto& [label, bytes] : rows) {
     log("memory     {:<12} {:>12}", label, human_bytes(double(bytes)));
@@ -104,7 +109,8 @@ void print_start(const Recipe& recipe, Batches& batches, const Progress& progres
 
 void print_high_water(const Trainer& trainer) {
   for (const Arena* arena : {&trainer.saved(), &trainer.scratch()}) {
-    log("memory     {}: {} in use at most", arena->label(), human_bytes(double(arena->high_water())));
+    log("memory     {}: {} in use at most", arena->label(),
+        human_bytes(double(arena->high_water())));
     for (const auto& [label, bytes] : arena->high_water_by_label())
       log("memory       {:<30} {:>12}", label, human_bytes(double(bytes)));
   }
