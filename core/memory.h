@@ -20,6 +20,8 @@ class Buffer {
   // label names the memory in error messages and tables. Throws Error with it where there is too
   // little.
   Buffer(Device device, int64_t bytes, std::string label);
+  // Memory of the host that `device` copies from and to while the host goes on.
+  static Buffer pinned(Device device, int64_t bytes, std::string label);
   ~Buffer();
   Buffer(Buffer&& other) noexcept;
   Buffer& operator=(Buffer&& other) noexcept;
@@ -31,9 +33,13 @@ class Buffer {
   Tensor tensor(int64_t offset, Shape shape, DType dtype) const;
 
  private:
+  using Free = void (*)(void*, int64_t bytes);
+  Buffer(void* data, int64_t bytes, std::string label, Free free);
+
   void* data_ = nullptr;
   int64_t bytes_ = 0;
   std::string label_;
+  Free free_ = nullptr;
 };
 
 // A stack of tensors in one Buffer: alloc() moves the top up, a Scope takes it back at its end.
@@ -85,7 +91,16 @@ int64_t process_peak_bytes();
 
 // Sets all bytes to zero, in the stream's order.
 void zero(Stream&, Tensor);
-// to = from, the same shape; converts between floating dtypes.
+// to = from, the same shape, in the stream's order. Both on the stream's device, where floating
+// dtypes may differ; or one of them on the host, of the same dtype.
 void copy(Stream&, Tensor to, Tensor from);
+// Waits until all that was given to the stream is done.
+void synchronize(Stream&);
+// Memory of the host for the values of a tensor of the stream's device: the tensor itself on the
+// CPU, else a place in `staging`, which grows as needed. copy() between the two costs nothing where
+// they are one.
+Tensor host_twin(const Stream&, Tensor, Buffer& staging);
+// The host twin with the tensor's values in it, to be read now.
+Tensor on_host(Stream&, Tensor, Buffer& staging);
 
 }  // namespace limpid

@@ -95,9 +95,11 @@ void rmsnorm_forward(Stream& stream, Tensor y, Tensor rstd, Tensor x, Tensor w, 
   add_rmsnorm_forward(stream, y, {}, rstd, x, {}, w, eps);
 }
 
-void add_rmsnorm_forward(Stream&, Tensor y, Tensor sum, Tensor rstd, Tensor x, Tensor branch,
+void add_rmsnorm_forward(Stream& stream, Tensor y, Tensor sum, Tensor rstd, Tensor x, Tensor branch,
                          Tensor w, float eps) {
   check_forward(y, sum, rstd, x, branch, w);
+  if (stream.device == Device::cuda)
+    return cuda::add_rmsnorm_forward(stream, y, sum, rstd, x, branch, w, eps);
   with_dtype(x.dtype, [&]<class T>() {
     using A = Accum<T>;
     const int64_t C = x.cols();
@@ -108,10 +110,12 @@ void add_rmsnorm_forward(Stream&, Tensor y, Tensor sum, Tensor rstd, Tensor x, T
   });
 }
 
-void rmsnorm_backward(Stream&, Tensor dx, Tensor dw, Tensor dy, Tensor dresidual, Tensor x,
+void rmsnorm_backward(Stream& stream, Tensor dx, Tensor dw, Tensor dy, Tensor dresidual, Tensor x,
                       Tensor w, Tensor rstd) {
   check_rows(x, w, rstd);
   check_backward(dx, dw, dy, dresidual, x);
+  if (stream.device == Device::cuda)
+    return cuda::rmsnorm_backward(stream, dx, dw, dy, dresidual, x, w, rstd);
   with_dtype(x.dtype, [&]<class T>() {
     using A = Accum<T>;
     const int64_t C = x.cols();
@@ -129,11 +133,13 @@ void layernorm_forward(Stream& stream, Tensor y, Tensor mean, Tensor rstd, Tenso
   add_layernorm_forward(stream, y, {}, mean, rstd, x, {}, w, b, eps);
 }
 
-void add_layernorm_forward(Stream&, Tensor y, Tensor sum, Tensor mean, Tensor rstd, Tensor x,
+void add_layernorm_forward(Stream& stream, Tensor y, Tensor sum, Tensor mean, Tensor rstd, Tensor x,
                            Tensor branch, Tensor w, Tensor b, float eps) {
   check_forward(y, sum, rstd, x, branch, w);
   require_like(mean, rstd, "mean", "rstd");
   require_like(b, w, "b", "w");
+  if (stream.device == Device::cuda)
+    return cuda::add_layernorm_forward(stream, y, sum, mean, rstd, x, branch, w, b, eps);
   with_dtype(x.dtype, [&]<class T>() {
     using A = Accum<T>;
     const int64_t C = x.cols();
@@ -147,12 +153,14 @@ void add_layernorm_forward(Stream&, Tensor y, Tensor sum, Tensor mean, Tensor rs
   });
 }
 
-void layernorm_backward(Stream&, Tensor dx, Tensor dw, Tensor db, Tensor dy, Tensor dresidual,
+void layernorm_backward(Stream& stream, Tensor dx, Tensor dw, Tensor db, Tensor dy, Tensor dresidual,
                         Tensor x, Tensor w, Tensor mean, Tensor rstd) {
   check_rows(x, w, rstd);
   require_like(mean, rstd, "mean", "rstd");
   check_backward(dx, dw, dy, dresidual, x);
   require_like(db, dw, "db", "dw");
+  if (stream.device == Device::cuda)
+    return cuda::layernorm_backward(stream, dx, dw, db, dy, dresidual, x, w, mean, rstd);
   with_dtype(x.dtype, [&]<class T>() {
     using A = Accum<T>;
     const int64_t C = x.cols();

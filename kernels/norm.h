@@ -28,4 +28,17 @@ void add_layernorm_forward(Stream&, Tensor y, Tensor sum, Tensor mean, Tensor rs
 void layernorm_backward(Stream&, Tensor dx, Tensor dw, Tensor db, Tensor dy, Tensor dresidual,
                         Tensor x, Tensor w, Tensor mean, Tensor rstd);
 
+// The same on a GPU (core/cuda.h says why they are weak), after the checks of those above.
+namespace cuda {
+[[gnu::weak]] void add_rmsnorm_forward(Stream&, Tensor y, Tensor sum, Tensor rstd, Tensor x,
+                                       Tensor branch, Tensor w, float eps);
+[[gnu::weak]] void rmsnorm_backward(Stream&, Tensor dx, Tensor dw, Tensor dy, Tensor dresidual,
+                                    Tensor x, Tensor w, Tensor rstd);
+[[gnu::weak]] void add_layernorm_forward(Stream&, Tensor y, Tensor sum, Tensor mean, Tensor rstd,
+                                         Tensor x, Tensor branch, Tensor w, Tensor b, float eps);
+[[gnu::weak]] void layernorm_backward(Stream&, Tensor dx, Tensor dw, Tensor db, Tensor dy,
+                                      Tensor dresidual, Tensor x, Tensor w, Tensor mean,
+                                      Tensor rstd);
+}  // namespace cuda
+
 }  // namespace limpid

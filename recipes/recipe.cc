@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/cuda.h"
 #include "core/file.h"
 #include "recipes/toml.h"
 
@@ -98,10 +99,17 @@ void Recipe::fields(Fields& f) {
 }
 
 Device Recipe::resolve_device() const {
-  require(device != DeviceChoice::cuda,
-          "{}device = \"cuda\": this build has no CUDA backend; use device = \"cpu\" or \"auto\"",
+  if (device == DeviceChoice::cpu) return Device::cpu;
+  if (device == DeviceChoice::automatic) return cuda::available() ? Device::cuda : Device::cpu;
+  require(cuda::linked(),
+          "{}device = \"cuda\", but this build has no CUDA backend: build it with `cmake --preset "
+          "cuda && cmake --build --preset cuda`, or take device = \"cpu\" or \"auto\"",
           place(*this, "device"));
-  return Device::cpu;
+  require(cuda::available(),
+          "{}device = \"cuda\", but no GPU can be used here (nvidia-smi lists what the driver "
+          "sees); take device = \"cpu\" or \"auto\"",
+          place(*this, "device"));
+  return Device::cuda;
 }
 
 std::string Recipe::to_toml() const {

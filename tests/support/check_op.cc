@@ -35,7 +35,9 @@ std::string op_name(const testing::TestParamInfo<Op>& info) { return to_string(i
 std::vector<Op> all_ops() {
   return {{Device::cpu, DType::f64, 1e-12},
           {Device::cpu, DType::f32, 2e-6},
-          {Device::cpu, DType::bf16, 1e-2}};
+          {Device::cpu, DType::bf16, 1e-2},
+          {Device::cuda, DType::f32, 2e-6},
+          {Device::cuda, DType::bf16, 1e-2}};
 }
 
 Tensor Tensors::operator[](const std::string& name) const {
@@ -113,7 +115,7 @@ Array<double> get(Tensor tensor) {
 class OpRun {
  public:
   OpRun(const OpCase& op_case, const Op& op, const Values<double>& values, int64_t shift)
-      : op_(op), shift_(shift) {
+      : op_(op), shift_(shift), stream_(op.device) {
     for (const auto* slots : {&op_case.inputs, &op_case.outputs, &op_case.saved})
       for (const Slot& slot : *slots)
         make(slot.name, slot.shape, dtype_of_slot(slot, op.dtype), NAN);
@@ -127,11 +129,10 @@ class OpRun {
     }
     for (const Slot& slot : op_case.outputs)
       if (op_case.backward) make("d" + slot.name, slot.shape, dtype_of_slot(slot, op.dtype), NAN);
-    for (const auto& [name, array] : values) put(tensors_[name], array);
-    Stream stream = {op.device};
-    op_case.forward(stream, tensors_);
+    for (const auto& [name, array] : values) set(name, array);
+    op_case.forward(stream_, tensors_);
     for (const Slot& slot : op_case.outputs) keep(slot.name);
-    if (op_case.backward) op_case.backward(stream, tensors_);
+    if (op_case.backward) op_case.backward(stream_, tensors_);
     for (const std::string& name : gradients) keep(name);
   }
 
@@ -143,16 +144,26 @@ class OpRun {
   void make(const std::string& name, const Shape& shape, DType dtype, double value) {
     buffers_.emplace_back(op_.device, (shape.numel() + shift_) * size_of(dtype), name);
     tensors_.tensors_[name] = buffers_.back().tensor(shift_ * size_of(dtype), shape, dtype);
-    if (dtype != DType::i32) put(tensors_[name], filled(shape, value));
+    if (dtype != DType::i32) set(name, filled(shape, value));
+  }
+  void set(const std::string& name, const Array<double>& values) {
+    const Tensor tensor = tensors_[name];
+    const Buffer host(Device::cpu, tensor.bytes(), name);
+    const Tensor from = host.tensor(0, tensor.shape, tensor.dtype);
+    put(from, values);
+    copy(stream_, tensor, from);
+    synchronize(stream_);
   }
   void keep(const std::string& name) {
-    const Tensor tensor = tensors_[name];
+    Buffer host;
+    const Tensor tensor = on_host(stream_, tensors_[name], host);
     results[name] = get(tensor);
     bytes[name] = std::string(static_cast<const char*>(tensor.data), size_t(tensor.bytes()));
   }
 
   Op op_;
   int64_t shift_;
+  Stream stream_;
   std::vector<Buffer> buffers_;
   Tensors tensors_;
 };
@@ -271,8 +282,9 @@ void check_derivatives(const OpCase& op_case, const Values<double>& values, cons
 void check_bits(const Op& op, const OpCase& op_case, const Values<double>& values,
                 const OpRun& first) {
   const int before = omp_get_max_threads();
-  for (int threads : {1, 2, 3})
-    for (int64_t shift : {0, 1}) {
+  const bool gpu = op.device == Device::cuda;  // where tensors begin on 16 bytes
+  for (int threads : gpu ? std::vector{1, 1} : std::vector{1, 2, 3})
+    for (int64_t shift : {0, gpu ? 8 : 1}) {
       omp_set_num_threads(threads);
       const OpRun again(op_case, op, values, shift);
       omp_set_num_threads(before);
