@@ -22,11 +22,17 @@ void with_row_shape(int64_t C, F&& f, const Pointers*... pointers) {
   with_width<T>(
       C,
       [&]<int kSize>() {
-        const int64_t packs = (C + kSize - 1) / kSize;
-        require(packs <= 1024 * 16, "rows of {} columns are too long for the CUDA kernels", C);
-        if (packs <= 32 * 4) return f.template operator()<RowShape<T, kSize, 32, 4>>();
-        if (packs <= 256 * 4) return f.template operator()<RowShape<T, kSize, 256, 4>>();
-        return f.template operator()<RowShape<T, kSize, 1024, 16>>();
+        constexpr int64_t kLongest = kSize > 1 ? 8192 : 4096;
+        require(C <= kLongest, "rows of {} columns are too long for the CUDA kernels: {} at most",
+                C, kLongest);
+        if (C <= 32 * 4 * kSize) return f.template operator()<RowShape<T, kSize, 32, 4>>();
+        if constexpr (kSize == 1) {
+          f.template operator()<RowShape<T, 1, 1024, 4>>();
+        } else {
+          if (C <= 256 * 4 * kSize) return f.template operator()<RowShape<T, kSize, 256, 4>>();
+          if constexpr (256 * 4 * kSize < kLongest)
+            f.template operator()<RowShape<T, kSize, 512, kLongest / 512 / kSize>>();
+        }
       },
       pointers...);
 }
