@@ -51,7 +51,7 @@ Measured measure(const Case& one, int64_t steps) {
   const ModelConfig& c = one.config;
   Stream stream;
   Model model(c, stream.device, true);
-  model.params().initialise(1);
+  model.params().initialise(stream, 1);
   const OptimizerConfig optimizer_config{.lr = 3e-4};
   const auto optimizer = make_optimizer(optimizer_config, model.params(), stream.device);
   GradientNorm norm(model.params(), stream.device);

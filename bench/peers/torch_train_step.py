@@ -4,9 +4,10 @@
     OMP_NUM_THREADS=2 /usr/bin/python3 bench/peers/torch_train_step.py [model ...] [--json]
 
 A step is forward, backward, clipping of the global norm and AdamW on random tokens. Needs PyTorch
-(Debian: python3-torch and python3-numpy). Where PyTorch's matrix products come from OpenBLAS, as
-Debian's do, OpenBLAS takes newer Intel processors for one of 2004 and is ten times slower than it
-can be. On a processor with AVX-512 this script sets OPENBLAS_CORETYPE=SkylakeX unless it is set.
+(Debian: python3-torch python3-numpy libopenblas0-pthread; without the last one its matrix products
+are the reference ones, a hundred times slower). OpenBLAS takes newer Intel processors for one of
+2004 and is ten times slower than it can be. On a processor with AVX-512 this script sets
+OPENBLAS_CORETYPE=SkylakeX unless it is set. Try it without OMP_NUM_THREADS too and take the better.
 """
 import argparse
 import json
@@ -133,6 +134,15 @@ class Llama(nn.Module):
         return self.norm(x) @ self.tokens.weight.T
 
 
+def require_fast_blas():
+    torch.ones(2, 2) @ torch.ones(2, 2)
+    with open("/proc/self/maps", encoding="ascii", errors="replace") as maps:
+        libraries = maps.read()
+    if "openblas" not in libraries and "mkl" not in libraries:
+        sys.exit("PyTorch multiplies matrices with the reference BLAS: apt-get install "
+                 "libopenblas0-pthread")
+
+
 MODELS = {
     "gpt2-124m": (lambda: Gpt(vocab=50304, tokens=256, layers=12, width=768, heads=12), 4, 50304),
     "llama-14m": (
@@ -178,6 +188,7 @@ def main():
             parser.error(f"no model {name!r}: choose from {', '.join(MODELS)}")
     if options.steps < 1:
         parser.error(f"--steps is {options.steps}, need 1 or more")
+    require_fast_blas()
     results = [measure(name, options.steps) for name in options.models or MODELS]
     blas = os.environ.get("OPENBLAS_CORETYPE", "not set")
     if options.json:
