@@ -68,7 +68,7 @@ TEST_P(Models, GradientIsTheSlopeOfTheLoss) {
   Tokens tokens(config);
   TinyModel tiny(config, kBatch, kContext);
   switch_on_everything(tiny.ctx, tokens);
-  tiny.model.params().initialise(1);
+  tiny.model.params().initialise(tiny.stream, 1);
   tiny.forward_backward(tokens.inputs(), tokens.targets());
 
   for (Param& param : tiny.model.params()) {
@@ -96,12 +96,12 @@ TEST_P(Models, RecomputationGivesTheSameBits) {
   Tokens tokens(config);
   TinyModel kept(config, kBatch, kContext);
   switch_on_everything(kept.ctx, tokens);
-  kept.model.params().initialise(1);
+  kept.model.params().initialise(kept.stream, 1);
   const double loss = kept.forward_backward(tokens.inputs(), tokens.targets());
   for (Recompute recompute : {Recompute::selective, Recompute::full}) {
     TinyModel again(config, kBatch, kContext, recompute);
     switch_on_everything(again.ctx, tokens);
-    again.model.params().initialise(1);
+    again.model.params().initialise(again.stream, 1);
     EXPECT_EQ(again.forward_backward(tokens.inputs(), tokens.targets()), loss);
     EXPECT_LT(again.saved.high_water(), kept.saved.high_water());
     auto expected = kept.model.params().begin();
@@ -122,8 +122,8 @@ TEST_P(Models, MicroBatchesSeeTheSameDropout) {
   TinyModel together(config, kBatch, kContext), alone(config, 1, kContext);
   switch_on_everything(together.ctx, tokens);
   switch_on_everything(alone.ctx, tokens);
-  together.model.params().initialise(1);
-  alone.model.params().initialise(1);
+  together.model.params().initialise(together.stream, 1);
+  alone.model.params().initialise(alone.stream, 1);
   together.evaluate(tokens.inputs(), tokens.targets());
   for (int64_t b = 0; b < kBatch; ++b) {
     alone.ctx.first_sample = 11 + b;
@@ -173,7 +173,7 @@ TEST_P(Models, GenerationGivesTheLogitsOfTheWholeText) {
   config.qk_norm = GetParam() == ModelKind::llama;
   Tokens tokens(config);
   TinyModel tiny(config, kBatch, kContext);
-  tiny.model.params().initialise(1);
+  tiny.model.params().initialise(tiny.stream, 1);
   std::vector<float> all(size_t(kBatch * kContext * config.vocab)),
       last(size_t(kBatch * config.vocab));
   tiny.model.logits(tiny.ctx, {all.data(), {kBatch, kContext, config.vocab}, DType::f32},
@@ -202,7 +202,7 @@ TEST_P(Models, InitialValuesHaveTheirDeviation) {
   ModelConfig config = tiny_config(GetParam());
   config.width = 96;
   TinyModel tiny(config, kBatch, kContext);
-  tiny.model.params().initialise(1);
+  tiny.model.params().initialise(tiny.stream, 1);
   const auto deviation = [&](const std::string& name) {
     const Param& param = tiny.param(name);
     double squares = 0;

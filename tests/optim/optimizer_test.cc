@@ -12,7 +12,8 @@ Params make_params(DType dtype) {
   params.add("layers.0.attention.q.weight", {2, 3}, {.deviation = 1});
   params.add("layers.0.norm1.weight", {3}, {.constant = 1});
   params.allocate(Device::cpu, dtype, true);
-  params.initialise(1);
+  Stream stream;
+  params.initialise(stream, 1);
   return params;
 }
 

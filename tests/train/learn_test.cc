@@ -81,13 +81,16 @@ TEST_P(Learns, AMarkovSourceToWithinThreePercentOfItsEntropy) {
   Stream stream;
   Batches batches(data, config.context, config.vocab);
   Model model(config, Device::cpu, true);
-  model.params().initialise(1);
+  model.params().initialise(stream, 1);
   const auto optimizer = make_optimizer(optimizer_config, model.params(), Device::cpu);
   Trainer trainer(stream, {train, schedule, optimizer_config, 1, model, *optimizer, batches});
   const auto never = [] { return false; };
   const double before = *trainer.validate(batches.validation().at(0), never);
   Progress progress;
-  while (progress.step < train.steps) trainer.step(progress, never);
+  while (progress.step < train.steps) {
+    trainer.begin_step(progress, never);
+    trainer.finish_step(progress, 0);
+  }
   const double after = *trainer.validate(batches.validation().at(0), never);
 
   const double entropy = entropy_rate(p);

@@ -15,11 +15,12 @@ namespace {
 
 // Everything of limpid-train but its command line.
 struct Session {
-  Session(const Recipe& recipe_, const Path& folder)
+  Session(const Recipe& recipe_, const Path& folder, Device device = Device::cpu)
       : recipe(recipe_),
+        stream(device),
         batches(recipe.data, recipe.model.context, recipe.model.vocab),
-        model(recipe.model, Device::cpu, true),
-        optimizer(make_optimizer(recipe.optimizer, model.params(), Device::cpu)),
+        model(recipe.model, device, true),
+        optimizer(make_optimizer(recipe.optimizer, model.params(), device)),
         trainer(stream, {recipe.train, recipe.schedule, recipe.optimizer, recipe.seed, model,
                          *optimizer, batches}),
         run({recipe.checkpoint, folder, true, stream, model, *optimizer, batches},
@@ -28,9 +29,12 @@ struct Session {
 
   void train_until(int64_t step) {
     while (progress.step < step) {
-      const auto result = trainer.step(progress, [] { return false; });
-      records.push_back(run.step(*result, progress, 1));
+      trainer.begin_step(progress, [] { return false; });
+      while (const auto result = trainer.finish_step(progress, trainer.ahead()))
+        records.push_back(run.step(*result));
     }
+    while (const auto result = trainer.finish_step(progress, 0))
+      records.push_back(run.step(*result));
   }
 
   Recipe recipe;
