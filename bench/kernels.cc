@@ -189,22 +189,23 @@ void whole_tensors(Bench& bench) {
   const Tensor g = in.random(shape), clip = in.random({1}), out = in.random({1}, DType::f64);
   const Tensor norms = in.random({2}, DType::f64);
   const Tensor print = {norms.data, {2}, DType::u64};
-  const Adam adam = {.lr = 1e-4f, .beta1 = 0.9f, .beta2 = 0.95f, .eps = 1e-8f, .decay = 0.1f};
-  const Momentum momentum = {.lr = 1e-4f, .momentum = 0.9f, .decay = 0.1f, .trust = 1e-3f};
+  const std::vector<Digested> printed = {{p, 1}};
+  const std::vector<UpdateTensors> all = {
+      {.p = p, .copy = {}, .m = m, .v = v, .g = g, .decay = 0.1f, .adapt = true}};
+  const Adam adam = {.lr = 1e-4f, .beta1 = 0.9f, .beta2 = 0.95f, .eps = 1e-8f};
+  const Momentum momentum = {.lr = 1e-4f, .momentum = 0.9f, .trust = 1e-3f};
   Stream& s = bench.stream();
   bench.memory("sum", {p}, [&] { sum(s, out, p); });
   bench.memory("sum_squares", {p}, [&] { sum_squares(s, out, p); });
-  bench.memory("digest", {p}, [&] { digest(s, print, p, 1, 0); });
+  bench.memory("digest", {p}, [&] { digest(s, print, printed); });
   zero(s, v);
-  bench.memory("adamw_update", {p, p, m, m, v, v, g},
-               [&] { adamw_update(s, p, {}, m, v, g, clip, adam); });
+  bench.memory("adamw_update", {p, p, m, m, v, v, g}, [&] { adamw_update(s, all, clip, adam); });
   bench.memory("lamb_moments", {p, m, m, v, v, g},
-               [&] { lamb_moments(s, norms, p, m, v, g, clip, adam); });
-  bench.memory("lamb_update", {p, p, m, v},
-               [&] { lamb_update(s, p, {}, m, v, norms, true, adam); });
+               [&] { lamb_moments(s, norms, all, clip, adam); });
+  bench.memory("lamb_update", {p, p, m, v}, [&] { lamb_update(s, all, norms, adam); });
   bench.memory("lars_update", {p, p, m, m, g},
-               [&] { lars_update(s, p, {}, m, g, clip, norms, true, momentum); });
-  bench.memory("sgd_update", {p, p, m, m, g}, [&] { sgd_update(s, p, {}, m, g, clip, momentum); });
+               [&] { lars_update(s, all, clip, norms, momentum); });
+  bench.memory("sgd_update", {p, p, m, m, g}, [&] { sgd_update(s, all, clip, momentum); });
 }
 
 }  // namespace

@@ -7,13 +7,12 @@
 
 namespace limpid {
 
-// What AdamW and LAMB tell their kernels about one tensor at one step (from 1).
-inline Adam adam_scalars(const OptimizerConfig& config, const Slot& slot, int64_t step, double lr) {
+// What AdamW and LAMB tell their kernels about one step (from 1).
+inline Adam adam_scalars(const OptimizerConfig& config, int64_t step, double lr) {
   return {.lr = float(lr),
           .beta1 = float(config.beta1),
           .beta2 = float(config.beta2),
           .eps = float(config.eps),
-          .decay = float(slot.decay),
           .correction1 = float(1 - std::pow(config.beta1, double(step))),
           .correction2 = float(1 - std::pow(config.beta2, double(step)))};
 }

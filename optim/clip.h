@@ -1,5 +1,7 @@
 #pragma once
 
+#include <vector>
+
 #include "parallel/param.h"
 
 namespace limpid {
@@ -9,16 +11,17 @@ namespace limpid {
 class GradientNorm {
  public:
   GradientNorm(Params&, Device);
-  // Fills factor() with min(1, limit / (norm + 1e-6)), or 1 where limit is 0 (Pascanu, Mikolov &
-  // Bengio 2013). Returns the norm.
-  double clip(Stream&, double limit);
+  // Fills norm() and factor() as clip_factor() of kernels/reduce.h says; limit 0 means none. loss:
+  // (1) f64, of which only whether it is finite counts.
+  void clip(Stream&, Tensor loss, double limit);
+  Tensor norm() const { return norm_; }      // (1) f64
   Tensor factor() const { return factor_; }  // (1) in the accumulator's dtype
 
  private:
-  Params& params_;
+  std::vector<Tensor> gradients_;
   Buffer buffer_;
   Tensor squares_;  // (parameters) f64
-  Tensor factor_;
+  Tensor norm_, factor_;
 };
 
 }  // namespace limpid

@@ -5,17 +5,14 @@
 namespace limpid {
 
 Lamb::Lamb(const OptimizerConfig& config, Params& params, Device device)
-    : Optimizer(config, params, device, {"m", "v"}), norms_(device, 2 * sizeof(double), "norms") {}
+    : Optimizer(config, params, device, 2),
+      norms_(device, int64_t(2 * params.size() * sizeof(double)), "norms") {}
 
 void Lamb::update(Stream& stream, int64_t step, double lr, Tensor clip) {
-  const Tensor norms = norms_.tensor(0, {2}, DType::f64);
-  for (const Slot& slot : slots_) {
-    const Adam scalars = adam_scalars(config_, slot, step, lr);
-    lamb_moments(stream, norms, slot.master, slot.moments[0], slot.moments[1], slot.param->grad,
-                 clip, scalars);
-    lamb_update(stream, slot.master, slot.copy, slot.moments[0], slot.moments[1], norms, slot.adapt,
-                scalars);
-  }
+  const Tensor norms = norms_.tensor(0, {int64_t(tensors_.size()), 2}, DType::f64);
+  const Adam scalars = adam_scalars(config_, step, lr);
+  lamb_moments(stream, norms, tensors_, clip, scalars);
+  lamb_update(stream, tensors_, norms, scalars);
 }
 
 }  // namespace limpid

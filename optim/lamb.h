@@ -12,7 +12,7 @@ class Lamb : public Optimizer {
   void update(Stream&, int64_t step, double lr, Tensor clip) override;
 
  private:
-  Buffer norms_;  // (2) f64: sum p^2, sum u^2 of the tensor at hand
+  Buffer norms_;  // (parameters,2) f64: sum p^2, sum u^2
 };
 
 }  // namespace limpid

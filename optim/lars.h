@@ -11,7 +11,8 @@ class Lars : public Optimizer {
   void update(Stream&, int64_t step, double lr, Tensor clip) override;
 
  private:
-  Buffer norms_;  // (2) f64: sum p^2, sum g^2 of the tensor at hand
+  std::vector<Tensor> measured_;  // p, g of each parameter
+  Buffer norms_;                  // (parameters,2) f64: sum p^2, sum g^2
 };
 
 }  // namespace limpid

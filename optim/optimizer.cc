@@ -59,9 +59,8 @@ bool matches(const std::string& rule, const Param& param) {
   return rule == "1d" ? param.shape.rank() <= 1 : fits(rule, param.name);
 }
 
-Optimizer::Optimizer(const OptimizerConfig& config, Params& params, Device device,
-                     std::vector<std::string> moment_names)
-    : config_(config), moment_names_(std::move(moment_names)) {
+Optimizer::Optimizer(const OptimizerConfig& config, Params& params, Device device, int moments)
+    : config_(config) {
   int64_t bytes = 0;
   const auto place = [&](const Param& param) {
     const int64_t at = bytes;
@@ -71,38 +70,42 @@ Optimizer::Optimizer(const OptimizerConfig& config, Params& params, Device devic
   std::vector<int64_t> offsets;
   for (const Param& param : params) {
     const bool apart = accum_dtype(param.value.dtype) != param.value.dtype;
-    for (size_t i = 0; i < moment_names_.size() + apart; ++i) offsets.push_back(place(param));
+    for (int i = 0; i < moments + apart; ++i) offsets.push_back(place(param));
   }
   buffer_ = Buffer(device, bytes, "optimizer");
   auto next = offsets.begin();
-  for (Param& param : params) {
+  for (const Param& param : params) {
     const DType dtype = accum_dtype(param.value.dtype);
     const auto take = [&] { return buffer_.tensor(*next++, param.shape, dtype); };
-    Slot slot{.param = &param,
-              .master = param.value,
-              .copy = {},
-              .moments = {},
-              .decay = any_matches(config.no_decay, param) ? 0 : config.weight_decay,
-              .adapt = !any_matches(config.no_trust, param)};
-    for (size_t i = 0; i < moment_names_.size(); ++i) slot.moments.push_back(take());
-    if (dtype != param.value.dtype) slot.copy = std::exchange(slot.master, take());
-    slots_.push_back(std::move(slot));
+    UpdateTensors tensors{
+        .p = param.value,
+        .copy = {},
+        .m = take(),
+        .v = {},
+        .g = param.grad,
+        .decay = any_matches(config.no_decay, param) ? 0 : float(config.weight_decay),
+        .adapt = !any_matches(config.no_trust, param)};
+    if (moments == 2) tensors.v = take();
+    if (dtype != param.value.dtype) tensors.copy = std::exchange(tensors.p, take());
+    tensors_.push_back(tensors);
+    names_.push_back(param.name);
   }
 }
 
 std::vector<std::pair<std::string, Tensor>> Optimizer::state() const {
   std::vector<std::pair<std::string, Tensor>> out;
-  for (const Slot& slot : slots_) {
-    if (slot.copy) out.emplace_back("master/" + slot.param->name, slot.master);
-    for (size_t i = 0; i < moment_names_.size(); ++i)
-      out.emplace_back(moment_names_[i] + "/" + slot.param->name, slot.moments[i]);
+  for (size_t i = 0; i < tensors_.size(); ++i) {
+    const UpdateTensors& tensors = tensors_[i];
+    if (tensors.copy) out.emplace_back("master/" + names_[i], tensors.p);
+    out.emplace_back("m/" + names_[i], tensors.m);
+    if (tensors.v) out.emplace_back("v/" + names_[i], tensors.v);
   }
   return out;
 }
 
 void Optimizer::adopt_values(Stream& stream) {
-  for (const Slot& slot : slots_)
-    if (slot.copy) copy(stream, slot.master, slot.copy);
+  for (const UpdateTensors& tensors : tensors_)
+    if (tensors.copy) copy(stream, tensors.p, tensors.copy);
 }
 
 std::unique_ptr<Optimizer> make_optimizer(const OptimizerConfig& config, Params& params,

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "core/fields.h"
+#include "kernels/update.h"
 #include "parallel/param.h"
 
 namespace limpid {
@@ -32,22 +33,12 @@ struct OptimizerConfig {
 // Whether a rule of no_decay or no_trust means this parameter.
 bool matches(const std::string& rule, const Param&);
 
-// One parameter as the optimizer holds it: the master weight (the value itself where that is f32 or
-// wider), its moments, its rules.
-struct Slot {
-  Param* param;
-  Tensor master;
-  Tensor copy;  // the value where it is not the master, else empty
-  std::vector<Tensor> moments;
-  double decay;
-  bool adapt;  // trust ratio
-};
-
 // Moves parameters against their gradients. Implementations: AdamW, LAMB, LARS, SGD.
 class Optimizer {
  public:
   virtual ~Optimizer() = default;
-  // Step number `step` (from 1) with learning rate lr; gradients are scaled by clip (1).
+  // Step number `step` (from 1) with learning rate lr; gradients are scaled by clip (1). Nothing
+  // moves where that is NaN.
   virtual void update(Stream&, int64_t step, double lr, Tensor clip) = 0;
 
   // What a checkpoint holds: "master/NAME" where masters are apart, "m/NAME", "v/NAME".
@@ -57,12 +48,15 @@ class Optimizer {
   int64_t bytes() const { return buffer_.bytes(); }
 
  protected:
-  Optimizer(const OptimizerConfig&, Params&, Device, std::vector<std::string> moment_names);
+  // moments: 1, m; or 2, m and v.
+  Optimizer(const OptimizerConfig&, Params&, Device, int moments);
   const OptimizerConfig config_;
-  std::vector<Slot> slots_;
+  // One for each parameter, in their order. The master weight is the value itself where that is f32
+  // or wider; then there is no copy.
+  std::vector<UpdateTensors> tensors_;
 
  private:
-  std::vector<std::string> moment_names_;
+  std::vector<std::string> names_;  // of tensors_
   Buffer buffer_;
 };
 

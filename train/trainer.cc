@@ -99,10 +99,11 @@ std::optional<StepResult> Trainer::step(Progress& progress, const std::function<
                           batch.targets, mean, saved);
   }
   sum(stream_, total_, losses);
+  norm_.clip(stream_, total_, parts_.optimizer_config.clip);
 
   StepResult result{
       .loss = *total_.as<double>() / double(samples * T),
-      .grad_norm = norm_.clip(stream_, parts_.optimizer_config.clip),
+      .grad_norm = *norm_.norm().as<double>(),
       .lr = parts_.optimizer_config.lr * parts_.schedule.ratio(progress.step, config.steps),
       .first_sample = progress.samples,
       .samples = samples};

@@ -1,9 +1,13 @@
 #include "kernels/update.h"
 
+#include <functional>
+#include <map>
+
 #include "core/random.h"
 #include "kernels/reduce.h"
 #include "tests/reference/update.h"
 #include "tests/support/check_op.h"
+#include "tests/support/on_device.h"
 
 namespace limpid {
 namespace {
@@ -21,9 +25,19 @@ Adam adam() {
           .beta1 = kStep.beta1,
           .beta2 = kStep.beta2,
           .eps = kStep.eps,
-          .decay = kStep.decay,
           .correction1 = 1 - std::pow(kStep.beta1, kStep.step),
           .correction2 = 1 - std::pow(kStep.beta2, kStep.step)};
+}
+
+// The one parameter of a case, as update_case() makes it.
+std::vector<UpdateTensors> updated(const Tensors& v, bool has_v, double decay, bool adapt = true) {
+  return {{.p = v["p"],
+           .copy = v["copy"],
+           .m = v["m"],
+           .v = has_v ? v["v"] : Tensor(),
+           .g = v["g0"],
+           .decay = decay,
+           .adapt = adapt}};
 }
 
 std::vector<double> squares(int64_t count) {
@@ -67,7 +81,7 @@ TEST_P(UpdateTest, AdamW) {
         update_case(
             shape, true, [](auto& v) { reference::adamw(v["p"], v["m"], v["v"], v["g"], kStep); },
             [](Stream& s, const Tensors& v) {
-              adamw_update(s, v["p"], v["copy"], v["m"], v["v"], v["g0"], v["clip"], adam());
+              adamw_update(s, updated(v, true, kStep.decay), v["clip"], adam());
             }));
 }
 
@@ -79,9 +93,9 @@ TEST_P(UpdateTest, Lamb) {
                    shape, true,
                    [=](auto& v) { reference::lamb(v["p"], v["m"], v["v"], v["g"], adapt, kStep); },
                    [=](Stream& s, const Tensors& v) {
-                     lamb_moments(s, v["norms"], v["p"], v["m"], v["v"], v["g0"], v["clip"],
-                                  adam());
-                     lamb_update(s, v["p"], v["copy"], v["m"], v["v"], v["norms"], adapt, adam());
+                     const auto all = updated(v, true, kStep.decay, adapt);
+                     lamb_moments(s, v["norms"], all, v["clip"], adam());
+                     lamb_update(s, all, v["norms"], adam());
                    }));
 }
 
@@ -97,10 +111,9 @@ TEST_P(UpdateTest, Lars) {
               [=](Stream& s, const Tensors& v) {
                 sum_squares(s, v["norms"].slice(0, 1), v["p"]);
                 sum_squares(s, v["norms"].slice(1, 2), v["g0"]);
-                lars_update(s, v["p"], v["copy"], v["m"], v["g0"], v["clip"], v["norms"], adapt,
+                lars_update(s, updated(v, false, step.decay, adapt), v["clip"], v["norms"],
                             {.lr = step.lr,
                              .momentum = step.momentum,
-                             .decay = step.decay,
                              .trust = step.trust,
                              .eps = step.eps});
               }));
@@ -116,79 +129,197 @@ TEST_P(UpdateTest, Sgd) {
                      reference::sgd(v["p"], v["m"], v["g"], {0.1, 0.9, 0.01, nesterov});
                    },
                    [=](Stream& s, const Tensors& v) {
-                     sgd_update(s, v["p"], v["copy"], v["m"], v["g0"], v["clip"],
-                                {.lr = 0.1, .momentum = 0.9, .decay = 0.01, .nesterov = nesterov});
+                     sgd_update(s, updated(v, false, 0.01), v["clip"],
+                                {.lr = 0.1, .momentum = 0.9, .nesterov = nesterov});
                    }));
 }
 
-class Update : public testing::Test {
+class Update : public OnDevice {
  protected:
-  Tensor tensor(int64_t i, Shape shape = {8}, DType dtype = DType::f32) {
-    return memory_.tensor(i * 256, shape, dtype);
+  // A parameter whose tensors hold these values. Its copy is bf16, or it has none.
+  UpdateTensors parameter(std::vector<float> p, std::vector<float> g, bool copied = true) {
+    const size_t n = p.size();
+    return {.p = put(p),
+            .copy = copied ? put(std::vector<bf16>(n)) : Tensor(),
+            .m = put(std::vector<float>(n)),
+            .v = put(std::vector<float>(n)),
+            .g = put(g)};
   }
-  void set(const Tensor& x, float value) { std::fill_n(x.as<float>(), x.numel(), value); }
-  Buffer memory_ = Buffer(Device::cpu, 4096, "test");
-  Stream s_;
+  UpdateTensors random_parameter(int64_t count, const std::string& name, int64_t shift) {
+    const Random random(1, name);
+    const auto normal = [&](uint64_t k) {
+      std::vector<float> out;
+      for (int64_t i = 0; i < count; ++i) out.push_back(float(random.normal(4 * uint64_t(i) + k)));
+      return out;
+    };
+    std::vector<float> v = normal(2);
+    for (float& value : v) value *= value;
+    return {.p = put(normal(0), DType::f32, shift),
+            .copy = put(std::vector<bf16>(size_t(count)), DType::bf16, shift),
+            .m = put(normal(1), DType::f32, shift),
+            .v = put(v, DType::f32, shift),
+            .g = put(normal(3), DType::f32, shift),
+            .decay = shift == 0 ? 0 : 0.1,
+            .adapt = shift != 2};
+  }
+  float first(const Tensor& x) { return get<float>(x)[0]; }
+  // Bits of all that an update may move.
+  std::vector<uint16_t> bits(const UpdateTensors& t) {
+    std::vector<uint16_t> out = get<uint16_t>(t.copy.reshape({t.p.numel()}));
+    for (const Tensor& x : {t.p, t.m, t.v})
+      for (uint32_t word : get<uint32_t>(x)) {
+        out.push_back(uint16_t(word));
+        out.push_back(uint16_t(word >> 16));
+      }
+    return out;
+  }
+  Tensor make_norms(size_t n) { return put(std::vector<double>(2 * n, -1)); }
+  void lars(const std::vector<UpdateTensors>& all, Tensor clip) {
+    std::vector<Tensor> measured;
+    for (const UpdateTensors& t : all) measured.insert(measured.end(), {t.p, t.g});
+    const Tensor norms = make_norms(all.size());
+    sum_squares(stream, norms, measured);
+    lars_update(stream, all, clip, norms, {.lr = 0.5, .momentum = 0.9, .trust = 0.01});
+  }
+  void lamb(const std::vector<UpdateTensors>& all, Tensor clip) {
+    const Tensor norms = make_norms(all.size());
+    lamb_moments(stream, norms, all, clip, adam());
+    lamb_update(stream, all, norms, adam());
+  }
+  // Every optimizer, by name.
+  using Optimizers =
+      std::map<std::string, std::function<void(const std::vector<UpdateTensors>&, Tensor clip)>>;
+  Optimizers optimizers() {
+    return {
+        {"adamw", [this](auto& all, Tensor clip) { adamw_update(stream, all, clip, adam()); }},
+        {"lamb", [this](auto& all, Tensor clip) { lamb(all, clip); }},
+        {"lars", [this](auto& all, Tensor clip) { lars(all, clip); }},
+        {"sgd", [this](auto& all, Tensor clip) {
+           sgd_update(stream, all, clip, {.lr = 0.1, .momentum = 0.9});
+         }}};
+  }
 };
+INSTANTIATE_TEST_SUITE_P(, Update, testing::ValuesIn(kDevices), device_name);
 
 // A tensor of zeros, or a gradient of zeros, moves at the plain rate instead of not at all or to
 // NaN.
-TEST_F(Update, TrustRatioOfNothingIsOne) {
-  const Tensor p = tensor(0), m = tensor(1), v = tensor(2), g = tensor(3);
-  const Tensor norms = tensor(4, {2}, DType::f64);
-  set(g, 1);
+TEST_P(Update, TrustRatioOfNothingIsOne) {
+  const std::vector<float> zeros(8), ones(8, 1);
   const Adam step = {.lr = 0.5, .beta1 = 0, .beta2 = 0, .eps = 0};
-  lamb_moments(s_, norms, p, m, v, g, {}, step);
-  EXPECT_EQ(norms.as<double>()[0], 0);
-  EXPECT_EQ(norms.as<double>()[1], 8);
-  lamb_update(s_, p, {}, m, v, norms, true, step);
-  EXPECT_EQ(p.as<float>()[7], -0.5f);
-  set(p, 0);
-  set(m, 0);
-  lars_update(s_, p, {}, m, g, {}, norms, true, {.lr = 0.5, .trust = 0.001});
-  EXPECT_EQ(p.as<float>()[7], -0.5f);
+  std::vector<UpdateTensors> all = {parameter(zeros, ones)};
+  const Tensor norms = make_norms(1);
+  lamb_moments(stream, norms, all, {}, step);
+  EXPECT_EQ(get<double>(norms), (std::vector<double>{0, 8}));
+  lamb_update(stream, all, norms, step);
+  EXPECT_EQ(get<float>(all[0].p)[7], -0.5f);
+  all = {parameter(zeros, ones)};
+  lars_update(stream, all, {}, norms, {.lr = 0.5, .trust = 0.001});
+  EXPECT_EQ(get<float>(all[0].p)[7], -0.5f);
 }
 
 // What LAMB calls |p| is what sum_squares() says of p, to the bit.
-TEST_F(Update, LambAddsNormsAsSumSquaresDoes) {
-  const int64_t count = 70001;
-  Buffer memory(Device::cpu, 4 * 65536 * 8, "test");
-  const auto large = [&](int64_t i) { return memory.tensor(i * 65536 * 8, {count}, DType::f32); };
-  const Random random(1, "p");
-  for (int64_t i = 0; i < count; ++i) large(0).as<float>()[i] = float(random.normal(uint64_t(i)));
-  const Tensor norms = tensor(4, {2}, DType::f64), square = tensor(5, {1}, DType::f64);
-  lamb_moments(s_, norms, large(0), large(1), large(2), large(3), {}, {.eps = 1, .decay = 0.5});
-  sum_squares(s_, square, large(0));
-  EXPECT_EQ(norms.as<double>()[0], square.as<double>()[0]);
-  EXPECT_DOUBLE_EQ(norms.as<double>()[1], square.as<double>()[0] / 4);
+TEST_P(Update, LambAddsNormsAsSumSquaresDoes) {
+  UpdateTensors t = random_parameter(70001, "p", 0);
+  t.m = put(std::vector<float>(70001)), t.v = put(std::vector<float>(70001));
+  t.g = put(std::vector<float>(70001)), t.decay = 0.5;
+  const std::vector<UpdateTensors> all = {parameter({3}, {0}), t};
+  const Tensor norms = make_norms(2), square = put(std::vector<double>{0});
+  lamb_moments(stream, norms, all, {}, {.eps = 1});
+  sum_squares(stream, square, t.p);
+  EXPECT_EQ(get<double>(norms)[2], get<double>(square)[0]);
+  EXPECT_DOUBLE_EQ(get<double>(norms)[3], get<double>(square)[0] / 4);
+  EXPECT_EQ(get<double>(norms)[0], 9);
+}
+
+// More tensors than one launch takes, of many sizes, some empty, some not on 16 bytes, some without
+// a copy: each moves as it would alone.
+TEST_P(Update, MovesManyTensorsAsOneByOne) {
+  const Tensor clip = put(std::vector<float>{0.25});
+  for (const auto& [name, update] : optimizers()) {
+    SCOPED_TRACE(name);
+    const auto make = [&](int64_t i) {
+      return random_parameter(i % 40 == 39 ? 9001 + i : i % 11, format("p{}", i), i % 3);
+    };
+    std::vector<UpdateTensors> all;
+    for (int64_t i = 0; i < 150; ++i) all.push_back(make(i));
+    const auto before = bits(all[39]);
+    update(all, clip);
+    EXPECT_NE(bits(all[39]), before);
+    for (int64_t i = 0; i < 150; ++i) {
+      const std::vector<UpdateTensors> alone = {make(i)};
+      update(alone, clip);
+      EXPECT_TRUE(bits(all[size_t(i)]) == bits(alone[0])) << i;
+    }
+  }
+}
+
+TEST_P(Update, TensorsMayHaveCopiesOfOtherDtypesOrNone) {
+  const std::vector<float> values = {1, 2, 3, 4, 5}, ones(5, 1);
+  std::vector<UpdateTensors> all = {parameter(values, ones), parameter(values, ones, false),
+                                    parameter(values, ones, false)};
+  all[2].copy = put(std::vector<float>(5));
+  sgd_update(stream, all, {}, {.lr = 0.25});
+  const std::vector<float> moved = {0.75, 1.75, 2.75, 3.75, 4.75};
+  for (const UpdateTensors& t : all) EXPECT_EQ(get<float>(t.p), moved);
+  EXPECT_EQ(get<float>(all[2].copy), moved);
+  const auto rounded = get<bf16>(all[0].copy);
+  EXPECT_EQ(std::vector<float>(rounded.begin(), rounded.end()), moved);
+}
+
+// clip_factor() says NaN where a step must not be taken: every bit stays.
+TEST_P(Update, NothingMovesWhereClipIsNotANumber) {
+  const Tensor clip = put(std::vector<float>{NAN});
+  for (const auto& [name, update] : optimizers()) {
+    SCOPED_TRACE(name);
+    const std::vector<UpdateTensors> all = {random_parameter(5000, "a", 0),
+                                            random_parameter(3, "b", 1)};
+    const auto a = bits(all[0]), b = bits(all[1]);
+    update(all, clip);
+    EXPECT_TRUE(bits(all[0]) == a);
+    EXPECT_TRUE(bits(all[1]) == b);
+  }
+  const std::vector<UpdateTensors> all = {random_parameter(5000, "a", 0)};
+  const Tensor norms = make_norms(1);
+  lamb_moments(stream, norms, all, clip, adam());
+  EXPECT_TRUE(std::isnan(get<double>(norms)[0]) && std::isnan(get<double>(norms)[1]));
 }
 
 // 1 - beta2 in f32 would have lost four of its seven digits before the first step.
-TEST_F(Update, ScalarsKeepTheirDigits) {
-  const Tensor p = tensor(0), m = tensor(1), v = tensor(2), g = tensor(3);
-  set(g, 2);
-  adamw_update(s_, p, {}, m, v, g, {}, {.lr = 0.1, .beta1 = 0.9, .beta2 = 0.9999, .eps = 1e-8});
-  EXPECT_FLOAT_EQ(v.as<float>()[0], 4e-4f);
-  EXPECT_FLOAT_EQ(m.as<float>()[0], 0.2f);
+TEST_P(Update, ScalarsKeepTheirDigits) {
+  const std::vector<UpdateTensors> all = {parameter({0}, {2})};
+  adamw_update(stream, all, {}, {.lr = 0.1, .beta1 = 0.9, .beta2 = 0.9999, .eps = 1e-8});
+  EXPECT_FLOAT_EQ(first(all[0].v), 4e-4f);
+  EXPECT_FLOAT_EQ(first(all[0].m), 0.2f);
 }
 
-TEST_F(Update, WorksWithoutCopyAndClip) {
-  const Tensor p = tensor(0), m = tensor(1), g = tensor(2);
-  set(p, 1);
-  set(g, 2);
-  sgd_update(s_, p, {}, m, g, {}, {.lr = 0.25});
-  EXPECT_EQ(p.as<float>()[0], 0.5f);
+TEST_P(Update, WorksWithoutCopyAndClip) {
+  std::vector<UpdateTensors> all = {parameter({1}, {2}, false)};
+  all[0].v = {};
+  sgd_update(stream, all, {}, {.lr = 0.25});
+  EXPECT_EQ(first(all[0].p), 0.5f);
 }
 
-TEST_F(Update, RefusesWhatDoesNotFit) {
-  const Tensor p = tensor(0), bad = tensor(1, {7}), norms = tensor(2, {2}, DType::f64);
-  const Tensor half = tensor(3, {8}, DType::bf16);
-  expect_error([&] { adamw_update(s_, p, {}, bad, p, p, {}, {}); }, "f32 (7), but p is f32 (8)");
-  expect_error([&] { adamw_update(s_, half, {}, half, half, half, {}, {}); }, "p is bf16");
-  expect_error([&] { adamw_update(s_, p, bad, p, p, p, {}, {}); }, "copy is (7)");
-  expect_error([&] { adamw_update(s_, p, {}, p, p, p, norms, {}); }, "clip is");
-  expect_error([&] { lamb_moments(s_, p, p, p, p, p, {}, {}); }, "norms is");
-  expect_error([&] { lars_update(s_, p, {}, p, bad, {}, norms, true, {}); }, "f32 (7)");
+TEST(UpdateErrors, RefusesWhatDoesNotFit) {
+  Buffer memory(Device::cpu, 4096, "test");
+  Stream s;
+  const Tensor p = memory.tensor(0, {8}, DType::f32), bad = memory.tensor(0, {7}, DType::f32);
+  const Tensor half = memory.tensor(0, {8}, DType::bf16);
+  const auto with = [&](Tensor UpdateTensors::*which, Tensor tensor) {
+    UpdateTensors out = {.p = p, .copy = {}, .m = p, .v = p, .g = p};
+    out.*which = tensor;
+    return std::vector<UpdateTensors>{out};
+  };
+  const auto fine = with(&UpdateTensors::p, p);
+  expect_error([&] { adamw_update(s, with(&UpdateTensors::m, bad), {}, {}); },
+               "m is f32 (7), but p is f32 (8)");
+  expect_error([&] { adamw_update(s, with(&UpdateTensors::v, bad), {}, {}); }, "v is f32 (7)");
+  expect_error([&] { adamw_update(s, with(&UpdateTensors::p, half), {}, {}); }, "p is bf16");
+  expect_error([&] { adamw_update(s, with(&UpdateTensors::copy, bad), {}, {}); }, "copy is (7)");
+  expect_error([&] { adamw_update(s, fine, p, {}); }, "clip is");
+  expect_error([&] { lamb_moments(s, p, fine, {}, {}); }, "norms is");
+  const Tensor norms = memory.tensor(0, {4}, DType::f64);
+  expect_error([&] { lamb_update(s, fine, norms, {}); }, "norms is");
+  expect_error([&] { lars_update(s, with(&UpdateTensors::g, bad), {}, norms, {}); }, "f32 (7)");
 }
 
 }  // namespace

@@ -130,6 +130,9 @@ inline float rsqrtf(float x) { return 1 / std::sqrt(x); }
 inline float __expf(float x) { return std::exp(x); }
 inline float __logf(float x) { return std::log(x); }
 inline float __fdividef(float a, float b) { return a / b; }
+inline unsigned long long atomicAdd(unsigned long long* to, unsigned long long by) {
+  return __atomic_fetch_add(to, by, __ATOMIC_RELAXED);
+}
 inline int __popc(uint32_t x) { return std::popcount(x); }
 inline int __ffs(uint32_t x) { return x ? std::countr_zero(x) + 1 : 0; }
 
