@@ -1,14 +1,13 @@
 // Pre-trains one model from one recipe.
 //   limpid-train recipes/quickstart.toml --set train.steps=100
 #include <CLI/CLI.hpp>
-#include <chrono>
 
 #include "apps/support/program.h"
 #include "apps/support/train_report.h"
 #include "core/log.h"
 #include "kernels/matmul.h"
 #include "model/count.h"
-#include "recipes/recipe.h"
+#include "recipes/session.h"
 #include "train/run.h"
 #include "train/stop.h"
 
@@ -33,15 +32,12 @@ static void train(const Recipe& recipe) {
   const int64_t idle_bytes = process_peak_bytes();
   StopRequest stop_request;
   const auto stop = [&] { return stop_request.raised(); };
-  Stream stream{recipe.resolve_device()};
-  Batches batches(recipe.data, recipe.model.context, recipe.model.vocab);
-  Model model(recipe.model, stream.device, true);
-  const auto optimizer = make_optimizer(recipe.optimizer, model.params(), stream.device);
-  Trainer trainer(stream, {recipe.train, recipe.schedule, recipe.optimizer, recipe.seed, model,
-                           *optimizer, batches});
-  Run run(
-      {recipe.checkpoint, recipe.run, recipe.log.tensorboard, stream, model, *optimizer, batches},
-      {recipe.to_toml(), to_json(list_entries(recipe))});
+  Session session(recipe);
+  Batches& batches = session.batches;
+  Trainer& trainer = session.trainer;
+  Run run({recipe.checkpoint, recipe.run, recipe.log.tensorboard, session.stream, session.model,
+           *session.optimizer, batches},
+          {recipe.to_toml(), to_json(list_entries(recipe))});
 
   Progress progress = run.begin(recipe.seed, recipe.train.resume, [&](const std::string& before) {
     check_same_recipe(recipe, before);
@@ -59,20 +55,24 @@ static void train(const Recipe& recipe) {
       }
   };
 
+  // Tells of the steps that are done; `ahead` may be left on their way.
   bool first_of_process = true;
+  const auto tell = [&](int64_t ahead) {
+    while (const auto result = trainer.finish_step(progress, ahead)) {
+      meter.step(run.step(*result), result->samples * recipe.model.context);
+      if (first_of_process) print_high_water(trainer);
+      first_of_process = false;
+    }
+  };
   if (progress.step == 0 && run.due(progress)) run.save(progress);
   while (progress.step < recipe.train.steps && !stop()) {
-    const auto begin = std::chrono::steady_clock::now();
-    const std::optional<StepResult> result = trainer.step(progress, stop);
-    if (!result) break;
-    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
-    meter.step(run.step(*result, progress, seconds.count()),
-               result->samples * recipe.model.context);
-    if (first_of_process) print_high_water(trainer);
-    first_of_process = false;
-    if (recipe.validation.due(progress.step, recipe.train.steps)) validate();
+    if (!trainer.begin_step(progress, stop)) break;
+    const bool validation = recipe.validation.due(progress.step, recipe.train.steps);
+    tell(validation || run.due(progress) ? 0 : trainer.ahead());
+    if (validation) validate();
     if (run.due(progress)) run.save(progress);
   }
+  tell(0);
   if (stop()) run.event(progress.step, "stop", "asked to stop by a signal");
   require(run.save(progress),
           "the last checkpoint could not be saved; the one before stands, and the same command "

@@ -68,7 +68,12 @@ Model::Model(const ModelConfig& config, Device device, bool with_gradients)
   const DType dtype = accum_dtype(config_.float_type());
   rope_buffer_ = Buffer(device, table.numel() * size_of(dtype), "rotary table");
   rope_table_ = rope_buffer_.tensor(0, table, dtype);
-  limpid::rope_table(rope_table_, config_.rope_theta, config_.rope_scaling);
+  Stream stream(device);
+  Buffer staging;
+  const Tensor host = host_twin(stream, rope_table_, staging);
+  limpid::rope_table(host, config_.rope_theta, config_.rope_scaling);
+  copy(stream, rope_table_, host);
+  synchronize(stream);
 }
 
 void Model::forward(Ctx& ctx, Tensor tokens, Saved& s) const {

@@ -26,13 +26,15 @@ void Params::allocate(Device device, DType dtype, bool with_gradients) {
   if (with_gradients) gradients_ = place(accum_dtype(dtype), "gradients", &Param::grad);
 }
 
-void Params::initialise(uint64_t seed) {
+void Params::initialise(Stream& stream, uint64_t seed) {
   constexpr std::array<double, 2> kZeros = {0, 0};
-  for (Param& param : params_) {
+  Buffer staging;
+  for (const Param& param : params_) {
     const Random random(seed, "init." + param.name);
     const int64_t count = param.shape.numel();
-    with_dtype(param.value.dtype, [&]<class T>() {
-      T* const value = param.value.as<T>();
+    const Tensor host = host_twin(stream, param.value, staging);
+    with_dtype(host.dtype, [&]<class T>() {
+      T* const value = host.as<T>();
 #pragma omp parallel for schedule(static)
       for (int64_t i = 0; i < count; i += 2) {
         const Init& init = param.init;
@@ -41,6 +43,8 @@ void Params::initialise(uint64_t seed) {
         if (i + 1 < count) value[i + 1] = T(init.constant + init.deviation * odd);
       }
     });
+    copy(stream, param.value, host);
+    synchronize(stream);
   }
 }
 

@@ -36,7 +36,7 @@ class Params {
   // them.
   void allocate(Device, DType, bool with_gradients);
   // Element i of a parameter is f(seed, name, i), whatever else there is (Random).
-  void initialise(uint64_t seed);
+  void initialise(Stream&, uint64_t seed);
   void zero_gradients(Stream&);
 
   int64_t count() const;  // elements

@@ -3,7 +3,6 @@
 #include <chrono>
 #include <cmath>
 
-#include "checkpoint/digest.h"
 #include "checkpoint/load.h"
 #include "core/hash.h"
 #include "core/log.h"
@@ -15,13 +14,20 @@ double unix_seconds() {
   return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
 }
 
+}  // namespace
+
 std::vector<NamedTensor> named_values(const Params& params) {
   std::vector<NamedTensor> out;
   for (const Param& param : params) out.push_back({param.name, param.value});
   return out;
 }
 
-// SHA-256 over (corpus, epoch, window) of each sample, each as a little-endian i64.
+std::vector<NamedTensor> named_state(const Optimizer& optimizer) {
+  std::vector<NamedTensor> out;
+  for (const auto& [name, tensor] : optimizer.state()) out.push_back({name, tensor});
+  return out;
+}
+
 std::string hash_order(const Order& order, int64_t first, int64_t count) {
   Sha256 hash;
   for (int64_t i = first; i < first + count; ++i) {
@@ -32,11 +38,11 @@ std::string hash_order(const Order& order, int64_t first, int64_t count) {
   return to_hex(hash.finish());
 }
 
-}  // namespace
-
 Run::Run(const Parts& parts, RunTexts texts)
     : parts_(parts),
       texts_(std::move(texts)),
+      values_(parts.stream, named_values(parts.model.params())),
+      optimizer_(parts.stream, named_state(parts.optimizer)),
       checkpoints_(parts.checkpoint, parts.folder),
       journal_(real_disk(), parts.folder) {}
 
@@ -51,6 +57,8 @@ Progress Run::begin(int64_t seed, Resume resume,
   const std::optional<int64_t> from = checkpoints_.load_newest(state);
   if (from) {
     check(CheckpointReader(checkpoints_.folder(*from)).recipe());
+    values_.put_back(parts_.stream);
+    optimizer_.put_back(parts_.stream);
     progress = {.step = state.step,
                 .samples = state.counters.at("samples"),
                 .tokens = state.counters.at("tokens"),
@@ -58,7 +66,7 @@ Progress Run::begin(int64_t seed, Resume resume,
     saved_step_ = progress.step;
     saved_samples_ = progress.samples;
   } else {
-    parts_.model.params().initialise(uint64_t(seed));
+    parts_.model.params().initialise(parts_.stream, uint64_t(seed));
     parts_.optimizer.adopt_values(parts_.stream);
   }
   if (parts_.tensorboard)
@@ -69,24 +77,24 @@ Progress Run::begin(int64_t seed, Resume resume,
   return progress;
 }
 
-StepRecord Run::step(const StepResult& result, const Progress& progress, double seconds) {
+StepRecord Run::step(const StepResult& result) {
   StepRecord record{
       .attempt = journal_.attempt(),
-      .step = progress.step,
-      .tokens = progress.tokens,
+      .step = result.step,
+      .tokens = result.tokens,
       .first_sample = result.first_sample,
       .samples = result.samples,
       .loss = result.loss,
       .lr = result.lr,
       .grad_norm = result.grad_norm,
-      .seconds = seconds,
+      .seconds = result.seconds,
       .skipped = result.skipped,
-      .digest = parameter_digest(parts_.stream, named_values(parts_.model.params())),
+      .digest = result.digest,
       .order_hash = hash_order(parts_.batches.order(), result.first_sample, result.samples)};
   journal_.step(record);
   metrics_.push_back(record);
   if (result.skipped)
-    event(progress.step, "skip",
+    event(result.step, "skip",
           format("loss {}, gradient norm {}: not finite; parameters stay", result.loss,
                  result.grad_norm));
   if (tensorboard_) {
@@ -116,6 +124,8 @@ bool Run::save(const Progress& progress) {
   if (progress.step == saved_step_) return true;
   try {
     journal_.sync();
+    values_.take(parts_.stream);
+    optimizer_.take(parts_.stream);
     checkpoints_.save(state(progress), account(progress));
   } catch (const Error& error) {  // the checkpoints before stand, and training may go on
     warn("checkpoint of step {} not saved: {}", progress.step, error.what());
@@ -131,14 +141,12 @@ bool Run::save(const Progress& progress) {
 }
 
 State Run::state(const Progress& progress) const {
-  State state{.step = progress.step,
-              .model = named_values(parts_.model.params()),
-              .optimizer = {},
-              .counters = {{"samples", progress.samples},
-                           {"tokens", progress.tokens},
-                           {"skipped_in_a_row", progress.skipped_in_a_row}}};
-  for (auto& [name, tensor] : parts_.optimizer.state()) state.optimizer.push_back({name, tensor});
-  return state;
+  return {.step = progress.step,
+          .model = values_.on_host(),
+          .optimizer = optimizer_.on_host(),
+          .counters = {{"samples", progress.samples},
+                       {"tokens", progress.tokens},
+                       {"skipped_in_a_row", progress.skipped_in_a_row}}};
 }
 
 Account Run::account(const Progress&) const {

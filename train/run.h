@@ -5,6 +5,7 @@
 
 #include "checkpoint/journal.h"
 #include "checkpoint/save.h"
+#include "checkpoint/snapshot.h"
 #include "checkpoint/tensorboard.h"
 #include "train/trainer.h"
 
@@ -36,7 +37,7 @@ class Run {
   // `check` is given the recipe of that checkpoint, and throws where it does not fit.
   Progress begin(int64_t seed, Resume, const std::function<void(const std::string& recipe)>& check);
   // Journals a step that was done; returns its record.
-  StepRecord step(const StepResult&, const Progress&, double seconds);
+  StepRecord step(const StepResult&);
   void validation(int64_t step, const std::string& name, double loss);
   void event(int64_t step, const std::string& kind, const std::string& text);
   bool due(const Progress& progress) const { return checkpoints_.due(progress.step); }
@@ -46,11 +47,13 @@ class Run {
   Path checkpoint_folder(int64_t step) const { return checkpoints_.folder(step); }
 
  private:
+  // The tensors are those of the host.
   State state(const Progress&) const;
   Account account(const Progress&) const;
 
   Parts parts_;
   RunTexts texts_;
+  Snapshot values_, optimizer_;
   Checkpoints checkpoints_;
   Journal journal_;
   std::unique_ptr<TensorBoard> tensorboard_;
@@ -62,6 +65,11 @@ class Run {
   std::vector<Event> events_;
 };
 
+// What a checkpoint holds of them, by name.
+std::vector<NamedTensor> named_values(const Params&);
+std::vector<NamedTensor> named_state(const Optimizer&);
+// SHA-256 over (corpus, epoch, window) of each sample, each as a little-endian i64.
+std::string hash_order(const Order&, int64_t first, int64_t count);
 // Paths, hashes, sizes of the corpora, as JSON.
 std::string describe_data(Batches&);
 // Commit, compiler, libraries, host, threads, as JSON.

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
+#include "checkpoint/digest.h"
 #include "kernels/reduce.h"
 #include "model/count.h"
 
@@ -55,16 +57,32 @@ Trainer::Trainer(Stream& stream, const Parts& parts)
       parts_(parts),
       saved_(stream.device, 0, "activations"),
       scratch_(stream.device, 0, "scratch"),
-      norm_(parts.model.params(), stream.device) {
+      norm_(parts.model.params(), stream.device),
+      feed_(stream, parts.config.micro_batch, parts.model.config().context,
+            parts.model.config().vocab) {
   const ModelConfig& model = parts.model.config();
   const MemoryNeed need =
       memory_need(model, parts.config.micro_batch, model.context, parts.config.recompute);
   saved_ = Arena(stream.device, need.saved, "activations (train.micro_batch, train.recompute)");
   scratch_ = Arena(stream.device, need.scratch, "scratch (train.micro_batch, model.head_rows)");
+  for (const Param& param : parts.model.params()) values_.push_back({param.name, param.value});
+
   const DType dtype = accum_dtype(model.float_type());
-  const int64_t bytes = aligned(parts.config.batch * model.context * size_of(dtype));
-  losses_ = Buffer(stream.device, bytes + kAlignment, "losses");
-  total_ = losses_.tensor(bytes, {1}, DType::f64);
+  const Shape whole = {parts.config.batch, model.context};
+  const Shape micro = {parts.config.micro_batch, model.context};
+  const int64_t bytes = aligned(whole.numel() * size_of(dtype));
+  const int64_t micro_bytes = aligned(micro.numel() * size_of(dtype));
+  results_ = Buffer(stream.device, bytes + micro_bytes + 2 * kAlignment, "losses");
+  losses_ = results_.tensor(0, whole, dtype);
+  micro_losses_ = results_.tensor(bytes, micro, dtype);
+  total_ = results_.tensor(bytes + micro_bytes, {1}, DType::f64);
+  digest_ = results_.tensor(bytes + micro_bytes + kAlignment, {2}, DType::u64);
+  told_ = Buffer::pinned(stream.device, kOutcomes * 4 * 8, "results of steps");
+  for (int64_t i = 0; i < kOutcomes; ++i) {
+    outcomes_[size_t(i)].loss = told_.tensor(i * 32, {1}, DType::f64);
+    outcomes_[size_t(i)].norm = told_.tensor(i * 32 + 8, {1}, DType::f64);
+    outcomes_[size_t(i)].digest = told_.tensor(i * 32 + 16, {2}, DType::u64);
+  }
 }
 
 Ctx Trainer::context(const Batch& batch, int64_t step) {
@@ -80,62 +98,110 @@ Ctx Trainer::context(const Batch& batch, int64_t step) {
           .document_start = batch.document_start};
 }
 
-std::optional<StepResult> Trainer::step(Progress& progress, const std::function<bool()>& stop) {
+void Trainer::micro_step(const Batch& batch, Tensor losses, float scale, int64_t step) {
+  const Arena::Scope scope(saved_);
+  Ctx ctx = context(batch, step);
+  Model::Saved saved;
+  parts_.model.forward(ctx, batch.tokens, saved);
+  parts_.model.backward(ctx, losses, batch.tokens, batch.targets, scale, saved);
+}
+
+// Two run as they are first, so that libraries have chosen and scratch has grown. Dropout's masks
+// differ from step to step, which a recorded graph cannot know.
+void Trainer::replay(const Feed::Fed& fed, Tensor losses, float scale, int64_t step) {
+  constexpr int64_t kAsTheyAre = 2;
+  Recorded& recorded = recorded_[size_t(fed.place)];
+  const Shape& shape = fed.batch.tokens.shape;
+  if (recorded.shape != shape || recorded.scale != scale)
+    recorded = {.graph = {}, .seen = 0, .shape = shape, .scale = scale};
+  const bool same = stream_.device == Device::cuda && parts_.model.config().dropout == 0;
+  if (!same || recorded.seen++ < kAsTheyAre) return micro_step(fed.batch, losses, scale, step);
+  if (!recorded.graph)
+    recorded.graph.record(stream_, [&] { micro_step(fed.batch, losses, scale, step); });
+  recorded.graph.run(stream_);
+}
+
+bool Trainer::begin_step(Progress& progress, const std::function<bool()>& stop) {
+  require(begun_ - finished_ < kOutcomes, "{} steps are begun and not finished", kOutcomes);
   const TrainConfig& config = parts_.config;
   const int64_t samples = config.batch_at(progress.samples), T = parts_.model.config().context;
-  const DType dtype = accum_dtype(parts_.model.config().float_type());
-  const Tensor losses = losses_.tensor(0, {samples, T}, dtype);
-  const float mean = float(1.0 / double(samples * T));
+  const float scale = float(1.0 / double(samples * T));
+  if (begun_ == finished_) last_ = std::chrono::steady_clock::now();
 
   parts_.model.params().zero_gradients(stream_);
   for (int64_t at = 0; at < samples; at += config.micro_batch) {
-    if (stop()) return {};
-    const Batch& batch = parts_.batches.get(progress.samples + at, config.micro_batch);
-    const Arena::Scope scope(saved_);
-    Ctx ctx = context(batch, progress.step);
-    Model::Saved saved;
-    parts_.model.forward(ctx, batch.tokens, saved);
-    parts_.model.backward(ctx, losses.slice(at, at + config.micro_batch), batch.tokens,
-                          batch.targets, mean, saved);
+    if (stop()) return false;
+    const Feed::Fed fed =
+        feed_.next(stream_, parts_.batches.get(progress.samples + at, config.micro_batch));
+    replay(fed, micro_losses_, scale, progress.step);
+    feed_.used(stream_);
+    copy(stream_, losses_.slice(at, at + config.micro_batch), micro_losses_);
   }
-  sum(stream_, total_, losses);
-  norm_.clip(stream_, total_, parts_.optimizer_config.clip);
-
-  StepResult result{
-      .loss = *total_.as<double>() / double(samples * T),
-      .grad_norm = *norm_.norm().as<double>(),
-      .lr = parts_.optimizer_config.lr * parts_.schedule.ratio(progress.step, config.steps),
-      .first_sample = progress.samples,
-      .samples = samples};
-  result.skipped = !std::isfinite(result.loss) || !std::isfinite(result.grad_norm);
-  if (!result.skipped)
-    parts_.optimizer.update(stream_, progress.step + 1, result.lr, norm_.factor());
-  progress.skipped_in_a_row = result.skipped ? progress.skipped_in_a_row + 1 : 0;
-  require(progress.skipped_in_a_row < config.max_skipped,
-          "step {}: loss {} and gradient norm {}: the {}th step in a row that is not finite; lower "
-          "optimizer.lr, "
-          "lengthen schedule.warmup_steps or go back to an older checkpoint",
-          progress.step + 1, result.loss, result.grad_norm, progress.skipped_in_a_row);
+  update(progress,
+         {.step = progress.step + 1,
+          .tokens = progress.tokens + samples * T,
+          .first_sample = progress.samples,
+          .samples = samples,
+          .lr = parts_.optimizer_config.lr * parts_.schedule.ratio(progress.step, config.steps)},
+         losses_.slice(0, samples));
   progress.step += 1;
   progress.samples += samples;
   progress.tokens += samples * T;
+  return true;
+}
+
+void Trainer::update(const Progress& progress, StepResult result, Tensor losses) {
+  sum(stream_, total_, losses);
+  norm_.clip(stream_, total_, parts_.optimizer_config.clip);
+  parts_.optimizer.update(stream_, progress.step + 1, result.lr, norm_.factor());
+  zero(stream_, digest_);
+  add_digests(stream_, digest_, values_);
+
+  Outcome& outcome = outcomes_[size_t(begun_++ % kOutcomes)];
+  outcome.result = std::move(result);
+  copy(stream_, outcome.loss, total_);
+  copy(stream_, outcome.norm, norm_.norm());
+  copy(stream_, outcome.digest, digest_);
+  outcome.done.record(stream_);
+}
+
+std::optional<StepResult> Trainer::finish_step(Progress& progress, int64_t ahead) {
+  if (begun_ - finished_ <= ahead) return {};
+  Outcome& outcome = outcomes_[size_t(finished_++ % kOutcomes)];
+  outcome.done.wait();
+  StepResult& result = outcome.result;
+  result.loss = *outcome.loss.as<double>() / double(result.samples * parts_.model.config().context);
+  result.grad_norm = *outcome.norm.as<double>();
+  result.digest = digest_text(outcome.digest.as<const uint64_t>());
+  result.skipped = !std::isfinite(result.loss) || !std::isfinite(result.grad_norm);
+  const auto now = std::chrono::steady_clock::now();
+  result.seconds = std::chrono::duration<double>(now - std::exchange(last_, now)).count();
+  progress.skipped_in_a_row = result.skipped ? progress.skipped_in_a_row + 1 : 0;
+  require(progress.skipped_in_a_row < parts_.config.max_skipped,
+          "step {}: loss {} and gradient norm {}: the {}th step in a row that is not finite; lower "
+          "optimizer.lr, lengthen schedule.warmup_steps or go back to an older checkpoint",
+          result.step, result.loss, result.grad_norm, progress.skipped_in_a_row);
   return result;
 }
 
 std::optional<double> Trainer::validate(ValidationSet& set, const std::function<bool()>& stop) {
   const DType dtype = accum_dtype(parts_.model.config().float_type());
+  Buffer host;
   double loss = 0;
   int64_t tokens = 0;
   for (int64_t at = 0; at < set.sequences(); at += parts_.config.micro_batch) {
     if (stop()) return {};
-    const Batch& batch = set.get(at, std::min(parts_.config.micro_batch, set.sequences() - at));
+    const Batch& batch =
+        feed_.next(stream_, set.get(at, std::min(parts_.config.micro_batch, set.sequences() - at)))
+            .batch;
     const Arena::Scope scope(saved_);
     Ctx ctx = context(batch, 0);
     ctx.training = false;
     const Tensor losses = saved_.alloc(batch.tokens.shape, dtype, "losses");
     parts_.model.evaluate(ctx, losses, batch.tokens, batch.targets);
+    feed_.used(stream_);
     sum(stream_, total_, losses);
-    loss += *total_.as<double>();
+    loss += *on_host(stream_, total_, host).as<double>();
     tokens += losses.numel();
   }
   return loss / double(tokens);

@@ -1,13 +1,19 @@
 #pragma once
 
+#include <array>
+#include <chrono>
 #include <functional>
 #include <optional>
+#include <vector>
 
+#include "checkpoint/state.h"
+#include "core/graph.h"
 #include "data/batches.h"
 #include "model/model.h"
 #include "optim/clip.h"
 #include "optim/optimizer.h"
 #include "optim/schedule.h"
+#include "train/feed.h"
 
 namespace limpid {
 
@@ -50,15 +56,20 @@ struct Progress {
 };
 
 struct StepResult {
+  int64_t step = 0;    // steps done with this one
+  int64_t tokens = 0;  // since step 0, with this step's
+  int64_t first_sample = 0, samples = 0;
   double loss = 0;       // mean over the batch, nats a token
   double grad_norm = 0;  // before clipping
   double lr = 0;
-  int64_t first_sample = 0, samples = 0;
-  bool skipped = false;  // loss or norm was not finite: parameters and moments stayed
+  double seconds = 0;       // since the step before was done, or this one begun
+  bool skipped = false;     // loss or norm was not finite: parameters and moments stayed
+  std::string digest = {};  // of the parameters after it
 };
 
 // Runs steps of one model: micro-batches forward and backward, clipping, the optimizer. Owns the
-// activations' memory.
+// activations' memory. A GPU is given a step before the one before is done, so that it never waits
+// for the host.
 class Trainer {
  public:
   struct Parts {
@@ -72,10 +83,14 @@ class Trainer {
   };
   Trainer(Stream&, const Parts&);
 
-  // One step on the samples that come next; moves progress on. Nothing, and nothing changed, where
-  // `stop` says so between micro-batches. Throws Error after max_skipped steps in a row that were
-  // not finite.
-  std::optional<StepResult> step(Progress&, const std::function<bool()>& stop);
+  // Gives the device one step on the samples that come next and moves progress on. False, and
+  // nothing changed, where `stop` says so between micro-batches.
+  bool begin_step(Progress&, const std::function<bool()>& stop);
+  // The oldest step begun and not yet told of; nothing while at most `ahead` are. Waits for it.
+  // Counts it in progress.skipped_in_a_row, and throws Error after max_skipped such.
+  std::optional<StepResult> finish_step(Progress&, int64_t ahead);
+  // How many steps the device should be ahead of what is told.
+  int64_t ahead() const { return stream_.device == Device::cuda ? 1 : 0; }
   // Mean loss, nats a token, of a validation set; nothing where `stop` says so.
   std::optional<double> validate(ValidationSet&, const std::function<bool()>& stop);
 
@@ -83,14 +98,44 @@ class Trainer {
   const Arena& scratch() const { return scratch_; }
 
  private:
+  // What a step leaves for the host to see.
+  struct Outcome {
+    StepResult result;
+    Fence done;
+    Tensor loss, norm;  // (1) f64, on the host
+    Tensor digest;      // (2) u64, on the host
+  };
+  static constexpr int64_t kOutcomes = 2;
+
   Ctx context(const Batch&, int64_t step);
+  // Forward and backward of a micro-batch: gradients +=, losses (B,T) =.
+  void micro_step(const Batch&, Tensor losses, float scale, int64_t step);
+  // The same at the price of one launch where that gives the same numbers.
+  void replay(const Feed::Fed&, Tensor losses, float scale, int64_t step);
+  void update(const Progress&, StepResult, Tensor losses);
 
   Stream& stream_;
   Parts parts_;
   Arena saved_, scratch_;
   GradientNorm norm_;
-  Buffer losses_;  // one a token of a step
+  Feed feed_;
+  std::vector<NamedTensor> values_;
+  Buffer results_;  // on the device
+  Tensor losses_;   // (batch,T) of a step
+  Tensor micro_losses_;
   Tensor total_;   // (1) f64
+  Tensor digest_;  // (2) u64
+  Buffer told_;    // on the host
+  std::array<Outcome, kOutcomes> outcomes_;
+  int64_t begun_ = 0, finished_ = 0;  // steps of this process
+  std::chrono::steady_clock::time_point last_;
+  struct Recorded {
+    Graph graph;
+    int64_t seen = 0;  // micro-batches of this kind so far
+    Shape shape;
+    float scale = 0;
+  };
+  std::array<Recorded, Feed::kPlaces> recorded_;
 };
 
 }  // namespace limpid

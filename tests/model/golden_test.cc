@@ -77,7 +77,8 @@ TEST_P(GoldenModel, LogitsLossAndGradients) {
     const GoldenTensor& expected = golden.gradients.at(param.name);
     // A key bias moves all scores of a query alike: its gradient is zero but for rounding.
     const bool key_bias = param.name.ends_with("attention.k.bias");
-    EXPECT_LE(difference(tiny.host(param.grad), expected, key_bias ? golden.grad_norm : largest(expected)),
+    EXPECT_LE(difference(tiny.host(param.grad), expected,
+                         key_bias ? golden.grad_norm : largest(expected)),
               tolerance)
         << param.name;
   }

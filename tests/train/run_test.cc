@@ -48,7 +48,13 @@ struct Session {
   std::vector<StepRecord> records;
 };
 
-class Runs : public testing::TestWithParam<OptimizerKind> {
+struct Case {
+  OptimizerKind kind = OptimizerKind::adamw;
+  Device device = Device::cpu;
+  double dropout = 0.1;  // 0: a GPU replays recorded graphs
+};
+
+class Runs : public testing::TestWithParam<Case> {
  protected:
   Runs() {
     write_random_shard(folder_ / "a.h5", 9000, 1);
@@ -80,8 +86,9 @@ warmup_steps = 3
 )",
         "test.toml", {format("data.train=[\"{0}/a.h5\", \"{0}/b.h5\"]", folder_.path().string())});
     recipe_.data.validation = {"held_out=" + (folder_ / "v.h5").string()};
-    recipe_.optimizer.kind = GetParam();
-    if (GetParam() == OptimizerKind::lars) recipe_.optimizer.lr = 1;
+    recipe_.optimizer.kind = GetParam().kind;
+    recipe_.model.dropout = GetParam().dropout;
+    if (GetParam().kind == OptimizerKind::lars) recipe_.optimizer.lr = 1;
   }
 
   TempFolder folder_;
@@ -93,17 +100,17 @@ bool equal_bits(const Tensor& a, const Tensor& b) {
 }
 
 TEST_P(Runs, TwentyStepsAreTenAndResumeAndTen) {
-  Session whole(recipe_, folder_ / "whole");
+  Session whole(recipe_, folder_ / "whole", GetParam().device);
   whole.train_until(20);
   std::vector<StepRecord> records;
   {
-    Session first(recipe_, folder_ / "parts");
+    Session first(recipe_, folder_ / "parts", GetParam().device);
     first.train_until(10);
     EXPECT_TRUE(first.run.save(first.progress));
     records = first.records;
     first.train_until(13);  // steps after the checkpoint are lost, and done again
   }
-  Session second(recipe_, folder_ / "parts");
+  Session second(recipe_, folder_ / "parts", GetParam().device);
   EXPECT_EQ(second.progress.step, 10);
   second.train_until(20);
   records.insert(records.end(), second.records.begin(), second.records.end());
@@ -116,22 +123,30 @@ TEST_P(Runs, TwentyStepsAreTenAndResumeAndTen) {
     EXPECT_EQ(records[i].order_hash, whole.records[i].order_hash) << i;
     EXPECT_EQ(records[i].first_sample, whole.records[i].first_sample) << i;
   }
-  auto other = second.model.params().begin();
-  for (const Param& param : whole.model.params())
-    EXPECT_TRUE(equal_bits(param.value, (other++)->value)) << param.name;
-  const auto moments = whole.optimizer->state(), resumed = second.optimizer->state();
-  for (size_t i = 0; i < moments.size(); ++i)
-    EXPECT_TRUE(equal_bits(moments[i].second, resumed[i].second)) << moments[i].first;
+  const auto expect_equal = [&](const std::vector<NamedTensor>& a,
+                                const std::vector<NamedTensor>& b) {
+    Buffer one, two;
+    for (size_t i = 0; i < a.size(); ++i)
+      EXPECT_TRUE(equal_bits(on_host(whole.stream, a[i].tensor, one),
+                             on_host(second.stream, b[i].tensor, two)))
+          << a[i].name;
+  };
+  expect_equal(named_values(whole.model.params()), named_values(second.model.params()));
+  expect_equal(named_state(*whole.optimizer), named_state(*second.optimizer));
 }
 
-std::string name_of(const testing::TestParamInfo<OptimizerKind>& kind) {
+std::string name_of(const testing::TestParamInfo<Case>& info) {
   constexpr std::array kNames = {"AdamW", "Lamb", "Lars", "Sgd"};
-  return kNames[size_t(kind.param)];
+  return format("{}_{}{}", kNames[size_t(info.param.kind)], info.param.device,
+                info.param.dropout > 0 ? "_dropout" : "");
 }
 
 INSTANTIATE_TEST_SUITE_P(Optimizers, Runs,
-                         testing::Values(OptimizerKind::adamw, OptimizerKind::lamb,
-                                         OptimizerKind::lars, OptimizerKind::sgd),
+                         testing::Values(Case{OptimizerKind::adamw}, Case{OptimizerKind::lamb},
+                                         Case{OptimizerKind::lars}, Case{OptimizerKind::sgd},
+                                         Case{OptimizerKind::adamw, Device::cuda},
+                                         Case{OptimizerKind::adamw, Device::cuda, 0},
+                                         Case{OptimizerKind::lamb, Device::cuda, 0}),
                          name_of);
 
 class AdamWRuns : public Runs {};
@@ -189,7 +204,7 @@ TEST_P(AdamWRuns, AStopBetweenMicroBatchesChangesNothing) {
   whole.train_until(4);
   stopped.train_until(3);
   int asked = 0;
-  EXPECT_FALSE(stopped.trainer.step(stopped.progress, [&] { return ++asked == 2; }));
+  EXPECT_FALSE(stopped.trainer.begin_step(stopped.progress, [&] { return ++asked == 2; }));
   EXPECT_EQ(stopped.progress.step, 3);
   stopped.train_until(4);
   EXPECT_EQ(stopped.records.back().digest, whole.records.back().digest);
@@ -206,6 +221,23 @@ TEST_P(AdamWRuns, ValidationDoesNotDisturb) {
   EXPECT_EQ(scored.trainer.validate(scored.batches.validation().at(0), [] { return false; }), loss);
   scored.train_until(4);
   EXPECT_EQ(scored.records.back().digest, whole.records.back().digest);
+}
+
+// A step on the GPU gives the loss of a step on the CPU, and replayed graphs those of launches.
+TEST_P(AdamWRuns, GoesTheSameWayOnAGpu) {
+  recipe_.model.dropout = 0;
+  recipe_.train.ramp_batch = recipe_.train.ramp_samples = 0;
+  Session cpu(recipe_, folder_ / "cpu"), gpu(recipe_, folder_ / "gpu", Device::cuda);
+  cpu.train_until(6);
+  gpu.train_until(6);
+  for (size_t i = 0; i < 6; ++i) {
+    EXPECT_NEAR(gpu.records[i].loss / cpu.records[i].loss, 1, 1e-5) << i;
+    EXPECT_NEAR(gpu.records[i].grad_norm / cpu.records[i].grad_norm, 1, 1e-4) << i;
+  }
+  const auto loss = [&](Session& session) {
+    return *session.trainer.validate(session.batches.validation().at(0), [] { return false; });
+  };
+  EXPECT_NEAR(loss(gpu) / loss(cpu), 1, 1e-4);
 }
 
 TEST_P(AdamWRuns, CheckpointHoldsTheAccount) {
@@ -244,8 +276,7 @@ TEST_P(AdamWRuns, NeverResumeRefusesAFolderWithCheckpoints) {
   EXPECT_THROW(Session(recipe_, folder_ / "run"), Error);
 }
 
-INSTANTIATE_TEST_SUITE_P(Run, AdamWRuns, testing::Values(OptimizerKind::adamw),
-                         [](const auto&) { return "AdamW"; });
+INSTANTIATE_TEST_SUITE_P(Run, AdamWRuns, testing::Values(Case{}), name_of);
 
 }  // namespace
 }  // namespace limpid

@@ -157,8 +157,8 @@ struct StreamState {
 struct EventState {};
 // Does the work, or keeps it where the stream is being captured.
 cudaError_t give(StreamState* stream, Work work);
-cudaError_t launch(StreamState* stream, Dim grid, Dim block, size_t shared_bytes,
-                   std::function<void()> thread);
+cudaError_t launch(StreamState* stream, const void* kernel, Dim grid, Dim block,
+                   size_t shared_bytes, std::function<void()> thread);
 }  // namespace limpid::cuda_on_cpu
 
 using cudaStream_t = limpid::cuda_on_cpu::StreamState*;
@@ -212,6 +212,7 @@ cudaError_t cudaFuncSetAttribute(void (*)(P...), cudaFuncAttribute, int) {
 template <class... P, class... A>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(P...),
                                A&&... args) {
-  return limpid::cuda_on_cpu::launch(config->stream, config->gridDim, config->blockDim,
-                                     config->dynamicSmemBytes, [=] { kernel(P(args)...); });
+  return limpid::cuda_on_cpu::launch(config->stream, reinterpret_cast<const void*>(kernel),
+                                     config->gridDim, config->blockDim, config->dynamicSmemBytes,
+                                     [=] { kernel(P(args)...); });
 }

@@ -1,4 +1,8 @@
+#include <dlfcn.h>
+
 #include <cstdlib>
+#include <fstream>
+#include <set>
 
 #include "tests/support/cuda_on_cpu/cuda_runtime.h"
 
@@ -6,6 +10,28 @@ namespace limpid::cuda_on_cpu {
 namespace {
 
 std::string last_fault;
+
+// Kernels that were launched. Where LIMPID_KERNELS_RUN names a file, their places in the program
+// are added to it at the end (kernels_run.sh makes names of them).
+class KernelsRun {
+ public:
+  void note(const void* kernel) { seen_.insert(kernel); }
+  ~KernelsRun() {
+    const char* path = std::getenv("LIMPID_KERNELS_RUN");
+    if (!path) return;
+    std::ofstream out(path, std::ios::app);
+    for (const void* kernel : seen_) {
+      Dl_info info;
+      if (dladdr(kernel, &info) != 0)
+        out << std::hex
+            << reinterpret_cast<uintptr_t>(kernel) - reinterpret_cast<uintptr_t>(info.dli_fbase)
+            << "\n";
+    }
+  }
+
+ private:
+  std::set<const void*> seen_;
+};
 
 }  // namespace
 
@@ -15,8 +41,10 @@ cudaError_t give(StreamState* stream, Work work) {
   return cudaSuccess;
 }
 
-cudaError_t launch(StreamState* stream, Dim grid, Dim block, size_t shared_bytes,
-                   std::function<void()> thread) {
+cudaError_t launch(StreamState* stream, const void* kernel, Dim grid, Dim block,
+                   size_t shared_bytes, std::function<void()> thread) {
+  static KernelsRun kernels;
+  kernels.note(kernel);
   return give(stream, [=, thread = std::move(thread)] {
     const std::string text = run(grid, block, shared_bytes, thread);
     if (text.empty()) return cudaSuccess;
