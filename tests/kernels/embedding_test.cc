@@ -19,7 +19,7 @@ std::vector<double> tokens() {
 }
 
 TEST_P(EmbeddingTest, WithPositions) {
-  for (int64_t C : {int64_t(1), int64_t(20), int64_t(300)})
+  for (int64_t C : {1, 20, 264, 300})
     check_op(GetParam(),
              {.inputs = {ids("tokens", {kSamples, kTokens}, tokens()),
                          weight("w", {kVocabulary, C}), weight("positions", {kTokens + 5, C})},
@@ -55,6 +55,29 @@ TEST_P(EmbeddingTest, WithoutPositions) {
            [](Stream& s, const Tensors& v) {
              embedding_backward(s, v.d("w"), {}, v.d("y"), v["tokens"], 0);
            }});
+}
+
+// Ids of three bytes, and one id that is most of the tokens: over a thousand.
+TEST_P(EmbeddingTest, WithManyTokensOfALargeVocabulary) {
+  constexpr int64_t kMany = 3000, kLarge = 66000, kCommon = 65537, C = 8;
+  std::vector<double> list;
+  for (int64_t i = 0; i < kMany; ++i)
+    list.push_back(double(i % 5 < 2 ? kCommon : i * i % 997 * 66));
+  check_op(GetParam(), {.inputs = {ids("tokens", {1, kMany}, list), weight("w", {kLarge, C})},
+                        .outputs = {activation("y", {1, kMany, C})},
+                        .reference =
+                            [](auto& v) {
+                              v["y"] = reference::embedding(v["tokens"], v["w"],
+                                                            decltype (&v["w"])(nullptr), 0);
+                            },
+                        .forward =
+                            [](Stream& s, const Tensors& v) {
+                              embedding_forward(s, v["y"], v["tokens"], v["w"], {}, 0);
+                            },
+                        .backward =
+                            [](Stream& s, const Tensors& v) {
+                              embedding_backward(s, v.d("w"), {}, v.d("y"), v["tokens"], 0);
+                            }});
 }
 
 TEST(Embedding, RefusesTokensAndPositionsOutside) {
