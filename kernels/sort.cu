@@ -30,7 +30,7 @@ __device__ void for_keys(const Pass& a, int64_t warp, F f) {
   for (int chunk = 0; chunk < kChunks; ++chunk) {
     const int64_t i = (warp * kChunks + chunk) * kWarp + int(threadIdx.x) % kWarp;
     const int32_t index = i < a.n ? a.index(i) : -1;
-    const int digit = i < a.n ? (a.keys[index] >> a.shift) % kDigits : kDigits;
+    const int digit = i < a.n ? int(uint32_t(a.keys[index]) >> a.shift & (kDigits - 1)) : kDigits;
     f(index, digit, __match_any_sync(0xffffffffu, digit));
   }
 }

@@ -1,7 +1,9 @@
 #include "kernels/embedding.h"
 
+#include "core/random.h"
 #include "tests/reference/embedding.h"
 #include "tests/support/check_op.h"
+#include "tests/support/numbers.h"
 
 namespace limpid {
 namespace {
@@ -78,6 +80,34 @@ TEST_P(EmbeddingTest, WithManyTokensOfALargeVocabulary) {
                             [](Stream& s, const Tensors& v) {
                               embedding_backward(s, v.d("w"), {}, v.d("y"), v["tokens"], 0);
                             }});
+}
+
+using EmbeddingOn = testing::TestWithParam<Device>;
+INSTANTIATE_TEST_SUITE_P(, EmbeddingOn, testing::Values(Device::cpu, Device::cuda),
+                         [](const auto& device) { return to_string(device.param); });
+
+// To the bit, for ids of two bytes and of three: every id has four tokens, so that none is in two
+// of a GPU's parts of 32.
+TEST_P(EmbeddingOn, SumsInTheOrderOfTheTokens) {
+  constexpr int64_t kIds = 512, kRows = 4 * kIds, C = 4;
+  Stream s(GetParam());
+  for (int64_t step : {100, 131}) {
+    std::vector<int32_t> list;
+    std::vector<float> dy, want(size_t(kIds * step * C));
+    const Random random(1, "dy");
+    for (int64_t r = 0; r < kRows; ++r) {
+      list.push_back(int32_t(r * 307 % kIds * step));
+      for (int64_t c = 0; c < C; ++c) {
+        dy.push_back(float(random.normal(uint64_t(r * C + c))));
+        want[size_t(list.back() * C + c)] += dy.back();
+      }
+    }
+    const Numbers tokens(s, list, {1, kRows});
+    const Numbers gradient(s, dy, {1, kRows, C});
+    const Numbers dw(s, std::vector<float>(want.size()), {kIds * step, C});
+    embedding_backward(s, dw, {}, gradient, tokens, 0);
+    EXPECT_EQ(dw.values(), want);
+  }
 }
 
 TEST(Embedding, RefusesTokensAndPositionsOutside) {
