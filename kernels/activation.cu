@@ -3,6 +3,7 @@
 #include "kernels/activation.h"
 #include "kernels/cuda/elements.h"
 #include "kernels/cuda/math.h"
+#include "kernels/math.h"
 
 namespace limpid::cuda {
 namespace {
@@ -25,16 +26,19 @@ struct GeluTanh {
   }
 };
 
+// x * Phi(x), as math::normal() has it.
 template <class T>
 struct GeluExact {
-  __device__ static float cumulative(float x) {
-    return 0.5f * erfcf(x * (-0.5f * std::numbers::sqrt2_v<float>));
-  }
-  __device__ static float value(float x) { return x * cumulative(x); }
+  __device__ static float value(float x) { return x * cumulative(x, exp<T>(-0.5f * x * x)); }
   __device__ static float slope(float x) {
-    constexpr float kTop = 0.5f * std::numbers::sqrt2_v<float> * std::numbers::inv_sqrtpi_v<float>;
-    const float density = kTop * exp<T>(-0.5f * x * x);
-    return cumulative(x) + x * density;
+    const float e = exp<T>(-0.5f * x * x);
+    return cumulative(x, e) + x * (e * 0.398942280f);
+  }
+
+ private:
+  __device__ static float cumulative(float x, float e) {
+    const float tail = e * math::normal_tail(fminf(fabsf(x), 5));
+    return x > 0 ? 1 - tail : tail;
   }
 };
 
