@@ -81,19 +81,22 @@ void check_swiglu(Tensor y, Tensor x, std::string_view y_name) {
 
 }  // namespace
 
-void gelu_forward(Stream&, Tensor y, Tensor x, Gelu kind) {
+void gelu_forward(Stream& stream, Tensor y, Tensor x, Gelu kind) {
   require_like(y, x, "y", "x");
+  if (stream.device == Device::cuda) return cuda::gelu_forward(stream, y, x, kind);
   kind == Gelu::tanh ? forward<GeluTanh>(y, x) : forward<GeluExact>(y, x);
 }
 
-void gelu_backward(Stream&, Tensor dx, Tensor dy, Tensor x, Gelu kind) {
+void gelu_backward(Stream& stream, Tensor dx, Tensor dy, Tensor x, Gelu kind) {
   require_like(dx, x, "dx", "x");
   require_like(dy, x, "dy", "x");
+  if (stream.device == Device::cuda) return cuda::gelu_backward(stream, dx, dy, x, kind);
   kind == Gelu::tanh ? backward<GeluTanh>(dx, dy, x) : backward<GeluExact>(dx, dy, x);
 }
 
-void swiglu_forward(Stream&, Tensor y, Tensor x) {
+void swiglu_forward(Stream& stream, Tensor y, Tensor x) {
   check_swiglu(y, x, "y");
+  if (stream.device == Device::cuda) return cuda::swiglu_forward(stream, y, x);
   with_dtype(x.dtype, [&]<class T>() {
     using A = Accum<T>;
     const int64_t F = y.cols();
@@ -109,9 +112,10 @@ void swiglu_forward(Stream&, Tensor y, Tensor x) {
   });
 }
 
-void swiglu_backward(Stream&, Tensor dx, Tensor dy, Tensor x) {
+void swiglu_backward(Stream& stream, Tensor dx, Tensor dy, Tensor x) {
   check_swiglu(dy, x, "dy");
   require_like(dx, x, "dx", "x");
+  if (stream.device == Device::cuda) return cuda::swiglu_backward(stream, dx, dy, x);
   with_dtype(x.dtype, [&]<class T>() {
     using A = Accum<T>;
     const int64_t F = dy.cols();

@@ -18,4 +18,12 @@ void swiglu_forward(Stream&, Tensor y, Tensor x);
 // dx: (B,T,2F) = (may be x itself).   dy: (B,T,F)
 void swiglu_backward(Stream&, Tensor dx, Tensor dy, Tensor x);
 
+// The same on a GPU (core/cuda.h says why they are weak), after the checks of those above.
+namespace cuda {
+[[gnu::weak]] void gelu_forward(Stream&, Tensor y, Tensor x, Gelu);
+[[gnu::weak]] void gelu_backward(Stream&, Tensor dx, Tensor dy, Tensor x, Gelu);
+[[gnu::weak]] void swiglu_forward(Stream&, Tensor y, Tensor x);
+[[gnu::weak]] void swiglu_backward(Stream&, Tensor dx, Tensor dy, Tensor x);
+}  // namespace cuda
+
 }  // namespace limpid

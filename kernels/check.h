@@ -22,9 +22,14 @@ inline void require_vector(const Tensor& tensor, DType dtype, int64_t count,
           tensor.dtype, tensor.shape, count, dtype);
 }
 
+// Throws Error unless ids are i32.
+inline void require_ids(const Tensor& ids, std::string_view name) {
+  require(ids.dtype == DType::i32, "{} are {}, need i32", name, ids.dtype);
+}
+
 // Throws Error unless ids are i32 in [lowest, count).
 inline void require_ids(const Tensor& ids, int32_t lowest, int64_t count, std::string_view name) {
-  require(ids.dtype == DType::i32, "{} are {}, need i32", name, ids.dtype);
+  require_ids(ids, name);
   const int32_t* id = ids.as<const int32_t>();
   int32_t least = lowest, most = lowest;
 #pragma omp simd reduction(min : least) reduction(max : most)

@@ -59,13 +59,15 @@ void check(Tensor loss, Tensor logits, Tensor targets) {
   require(logits.cols() > 0, "logits are {}, need a vocabulary", logits.shape);
   require_vector(loss, accum_dtype(logits.dtype), logits.rows(), "loss");
   require_vector(targets, DType::i32, logits.rows(), "targets");
-  require_ids(targets, -1, logits.cols(), "targets");
 }
 
 }  // namespace
 
-void cross_entropy_forward(Stream&, Tensor loss, Tensor logits, Tensor targets) {
+void cross_entropy_forward(Stream& stream, Tensor loss, Tensor logits, Tensor targets) {
   check(loss, logits, targets);
+  if (stream.device == Device::cuda)
+    return cuda::cross_entropy_forward(stream, loss, logits, targets);
+  require_ids(targets, -1, logits.cols(), "targets");
   with_dtype(logits.dtype, [&]<class T>() {
     using A = Accum<T>;
     const int64_t V = logits.cols();
@@ -77,8 +79,12 @@ void cross_entropy_forward(Stream&, Tensor loss, Tensor logits, Tensor targets) 
   });
 }
 
-void cross_entropy_backward(Stream&, Tensor loss, Tensor logits, Tensor targets, float scale) {
+void cross_entropy_backward(Stream& stream, Tensor loss, Tensor logits, Tensor targets,
+                            float scale) {
   check(loss, logits, targets);
+  if (stream.device == Device::cuda)
+    return cuda::cross_entropy_backward(stream, loss, logits, targets, scale);
+  require_ids(targets, -1, logits.cols(), "targets");
   with_dtype(logits.dtype, [&]<class T>() {
     using A = Accum<T>;
     const int64_t V = logits.cols();

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 
 #include "core/error.h"
 #include "core/random.h"
@@ -17,14 +18,23 @@ class DropoutMask {
     threshold_ = uint32_t(double(p) * 0x1p32);
   }
 
-  bool keeps(uint64_t element) const {
-    return random_.words(element / 4)[element % 4] >= threshold_;
+  constexpr bool keeps(uint64_t element) const { return keeps_four(element / 4)[element % 4]; }
+  // The same for elements 4 * group ... 4 * group + 3, which share a draw.
+  constexpr std::array<bool, 4> keeps_four(uint64_t group) const {
+    const auto words = random_.words(group);
+    return {words[0] >= threshold_, words[1] >= threshold_, words[2] >= threshold_,
+            words[3] >= threshold_};
   }
-  // out[j] = what element first + j is multiplied by: 0, or 1 / (1 - p) where it is kept.
+  // What kept elements are multiplied by.
+  template <class A = float>
+  constexpr A factor() const {
+    return 1 / (1 - A(p_));
+  }
+  // out[j] = what element first + j is multiplied by: 0, or factor() where it is kept.
   template <class A>
   void factors(uint64_t first, int64_t count, A* out) const {
     const uint32_t threshold = threshold_;
-    const A factor = 1 / (1 - A(p_));
+    const A kept = factor<A>();
     uint32_t words[4 * kGroups];
     for (uint64_t at = first, end = first + uint64_t(count); at < end;) {
       const uint64_t group = at / 4;
@@ -34,7 +44,7 @@ class DropoutMask {
       const uint32_t* from = words + at % 4;
       const int64_t n = int64_t(stop - at);
 #pragma omp simd
-      for (int64_t j = 0; j < n; ++j) out[j] = from[j] >= threshold ? factor : 0;
+      for (int64_t j = 0; j < n; ++j) out[j] = from[j] >= threshold ? kept : 0;
       out += n;
       at = stop;
     }

@@ -7,9 +7,10 @@
 
 namespace limpid {
 
-void add(Stream&, Tensor y, Tensor a, Tensor b) {
+void add(Stream& stream, Tensor y, Tensor a, Tensor b) {
   require_like(y, a, "y", "a");
   require_like(b, a, "b", "a");
+  if (stream.device == Device::cuda) return cuda::add(stream, y, a, b);
   with_dtype(y.dtype, [&]<class T>() {
     T* to = y.as<T>();
     const T *left = a.as<const T>(), *right = b.as<const T>();
@@ -20,7 +21,8 @@ void add(Stream&, Tensor y, Tensor a, Tensor b) {
   });
 }
 
-void scale(Stream&, Tensor y, float factor) {
+void scale(Stream& stream, Tensor y, float factor) {
+  if (stream.device == Device::cuda) return cuda::scale(stream, y, factor);
   with_dtype(y.dtype, [&]<class T>() {
     T* to = y.as<T>();
     for_blocks(y.numel(), [=](int64_t begin, int64_t end) {
@@ -30,10 +32,11 @@ void scale(Stream&, Tensor y, float factor) {
   });
 }
 
-void dropout(Stream&, Tensor y, Tensor x, float p, const Random& mask, int64_t first_index) {
+void dropout(Stream& stream, Tensor y, Tensor x, float p, const Random& mask, int64_t first_index) {
   require_like(y, x, "y", "x");
   require(first_index >= 0, "the first index of a dropout is {}, need 0 or more", first_index);
   const DropoutMask drop(mask, p);
+  if (stream.device == Device::cuda) return cuda::dropout(stream, y, x, p, mask, first_index);
   with_dtype(y.dtype, [&]<class T>() {
     using A = Accum<T>;
     T* to = y.as<T>();

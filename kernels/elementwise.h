@@ -16,4 +16,12 @@ void scale(Stream&, Tensor y, float factor);
 // nothing else. y may be x. Its own backward: dx from dy.
 void dropout(Stream&, Tensor y, Tensor x, float p, const Random& mask, int64_t first_index);
 
+// The same on a GPU (core/cuda.h says why they are weak), after the checks of those above.
+namespace cuda {
+[[gnu::weak]] void add(Stream&, Tensor y, Tensor a, Tensor b);
+[[gnu::weak]] void scale(Stream&, Tensor y, float factor);
+[[gnu::weak]] void dropout(Stream&, Tensor y, Tensor x, float p, const Random& mask,
+                           int64_t first_index);
+}  // namespace cuda
+
 }  // namespace limpid

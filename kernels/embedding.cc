@@ -19,7 +19,7 @@ void check(Tensor y, Tensor tokens, Tensor w, Tensor positions, int64_t first_po
             "positions {} to {} are beyond the model's {}", first_position,
             first_position + tokens.cols(), positions.rows());
   }
-  require_ids(tokens, 0, w.shape[0], "tokens");
+  require_ids(tokens, "tokens");
 }
 
 // to += from
@@ -31,10 +31,13 @@ void add_to(A* to, const T* from, int64_t n) {
 
 }  // namespace
 
-void embedding_forward(Stream&, Tensor y, Tensor tokens, Tensor w, Tensor positions,
+void embedding_forward(Stream& stream, Tensor y, Tensor tokens, Tensor w, Tensor positions,
                        int64_t first_position) {
   require(y.dtype == w.dtype, "y is {}, w is {}", y.dtype, w.dtype);
   check(y, tokens, w, positions, first_position);
+  if (stream.device == Device::cuda)
+    return cuda::embedding_forward(stream, y, tokens, w, positions, first_position);
+  require_ids(tokens, 0, w.rows(), "tokens");
   with_dtype(w.dtype, [&]<class T>() {
     const int64_t C = w.cols(), length = tokens.cols();
     for_rows(y.rows(), C, [=](int64_t r) {
@@ -48,10 +51,13 @@ void embedding_forward(Stream&, Tensor y, Tensor tokens, Tensor w, Tensor positi
   });
 }
 
-void embedding_backward(Stream&, Tensor dw, Tensor dpositions, Tensor dy, Tensor tokens,
+void embedding_backward(Stream& stream, Tensor dw, Tensor dpositions, Tensor dy, Tensor tokens,
                         int64_t first_position) {
   require(dw.dtype == accum_dtype(dy.dtype), "dw is {}, need {}", dw.dtype, accum_dtype(dy.dtype));
   check(dy, tokens, dw, dpositions, first_position);
+  if (stream.device == Device::cuda)
+    return cuda::embedding_backward(stream, dw, dpositions, dy, tokens, first_position);
+  require_ids(tokens, 0, dw.rows(), "tokens");
   with_dtype(dy.dtype, [&]<class T>() {
     using A = Accum<T>;
     const int64_t C = dw.cols(), rows = dy.rows(), length = tokens.cols();

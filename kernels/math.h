@@ -44,12 +44,8 @@ struct Normal {
   A density, cumulative;
 };
 
-// To 1e-7 absolute. Phi(-a) = e^(-a^2 / 2) q(a), q a polynomial that fits best where a is small;
-// past a = 5 its last value serves, which is too small an error to count.
-inline Normal<float> normal(float x) {
-  const float e = exp(-0.5f * x * x);
-  float a = std::abs(x);
-  a = a > 5 ? 5 : a;
+// q(a) of Phi(-a) = e^(-a^2 / 2) q(a) for 0 <= a <= 5, a polynomial that fits best where a is small.
+constexpr float normal_tail(float a) {
   float q = -3.110117733e-7f;
   q = q * a + 7.645899331e-6f;
   q = q * a - 8.446924952e-5f;
@@ -62,6 +58,12 @@ inline Normal<float> normal(float x) {
   q = q * a + 0.249976207f;
   q = q * a - 0.3989410763f;
   q = q * a + 0.5f;
+  return q;
+}
+// To 1e-7 absolute: past a = 5 the last value of q serves, which is too small an error to count.
+inline Normal<float> normal(float x) {
+  const float e = exp(-0.5f * x * x), a = std::abs(x);
+  const float q = normal_tail(a > 5 ? 5 : a);
   return {e * 0.398942280f, x > 0 ? 1 - e * q : e * q};
 }
 inline Normal<double> normal(double x) {

@@ -27,9 +27,11 @@ Heads check(Tensor y, Tensor x, Tensor wq, Tensor wk, Tensor rstd, int64_t heads
 
 }  // namespace
 
-void qk_norm_forward(Stream&, Tensor y, Tensor rstd, Tensor x, Tensor wq, Tensor wk, int64_t heads,
-                     float eps) {
+void qk_norm_forward(Stream& stream, Tensor y, Tensor rstd, Tensor x, Tensor wq, Tensor wk,
+                     int64_t heads, float eps) {
   const Heads n = check(y, x, wq, wk, rstd, heads);
+  if (stream.device == Device::cuda)
+    return cuda::qk_norm_forward(stream, y, rstd, x, wq, wk, heads, eps);
   with_dtype(x.dtype, [&]<class T>() {
     using A = Accum<T>;
     for_rows(n.tokens, n.all * n.D, [=](int64_t t) {
@@ -46,12 +48,14 @@ void qk_norm_forward(Stream&, Tensor y, Tensor rstd, Tensor x, Tensor wq, Tensor
   });
 }
 
-void qk_norm_backward(Stream&, Tensor dx, Tensor dwq, Tensor dwk, Tensor dy, Tensor x, Tensor wq,
-                      Tensor wk, Tensor rstd, int64_t heads) {
+void qk_norm_backward(Stream& stream, Tensor dx, Tensor dwq, Tensor dwk, Tensor dy, Tensor x,
+                      Tensor wq, Tensor wk, Tensor rstd, int64_t heads) {
   const Heads n = check(dx, x, wq, wk, rstd, heads);
   require_like(dy, x, "dy", "x");
   require_vector(dwq, accum_dtype(x.dtype), n.D, "dwq");
   require_vector(dwk, accum_dtype(x.dtype), n.D, "dwk");
+  if (stream.device == Device::cuda)
+    return cuda::qk_norm_backward(stream, dx, dwq, dwk, dy, x, wq, wk, rstd, heads);
   with_dtype(x.dtype, [&]<class T>() {
     using A = Accum<T>;
     const std::array<A*, 2> dw = {dwq.as<A>(), dwk.as<A>()};

@@ -14,4 +14,12 @@ void qk_norm_forward(Stream&, Tensor y, Tensor rstd, Tensor x, Tensor wq, Tensor
 void qk_norm_backward(Stream&, Tensor dx, Tensor dwq, Tensor dwk, Tensor dy, Tensor x, Tensor wq,
                       Tensor wk, Tensor rstd, int64_t heads);
 
+// The same on a GPU (core/cuda.h says why they are weak), after the checks of those above.
+namespace cuda {
+[[gnu::weak]] void qk_norm_forward(Stream&, Tensor y, Tensor rstd, Tensor x, Tensor wq, Tensor wk,
+                                   int64_t heads, float eps);
+[[gnu::weak]] void qk_norm_backward(Stream&, Tensor dx, Tensor dwq, Tensor dwk, Tensor dy, Tensor x,
+                                    Tensor wq, Tensor wk, Tensor rstd, int64_t heads);
+}  // namespace cuda
+
 }  // namespace limpid

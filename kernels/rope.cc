@@ -21,8 +21,7 @@ double scaled(double frequency, const RopeScaling& s) {
   return (1 - share) * frequency / s.factor + share * frequency;
 }
 
-// Rotates forwards for sign 1, backwards for sign -1.
-void rotate(Tensor x, Tensor table, int64_t rotated, int64_t first_position, int sign) {
+void check(Tensor x, Tensor table, int64_t rotated, int64_t first_position) {
   require(x.shape.rank() == 4, "qkv is {}, need (B,T,N,D)", x.shape);
   const int64_t T = x.shape[1], N = x.shape[2], D = x.shape[3], half = D / 2;
   require(D % 2 == 0 && 0 <= rotated && rotated <= N, "cannot rotate {} heads of qkv {}", rotated,
@@ -34,6 +33,11 @@ void rotate(Tensor x, Tensor table, int64_t rotated, int64_t first_position, int
   require(0 <= first_position && first_position + T <= table.shape[0],
           "positions {} to {} are beyond the table's {}: raise the model's context", first_position,
           first_position + T, table.shape[0]);
+}
+
+// Rotates forwards for sign 1, backwards for sign -1.
+void rotate(Tensor x, Tensor table, int64_t rotated, int64_t first_position, int sign) {
+  const int64_t T = x.shape[1], N = x.shape[2], D = x.shape[3], half = D / 2;
   with_dtype(x.dtype, [&]<class S>() {
     using A = Accum<S>;
     for_rows(x.shape[0] * T, N * D, [=](int64_t row) {
@@ -80,11 +84,19 @@ void rope_table(Tensor table, double theta, const RopeScaling& scaling) {
   fill(table.as<float>());
 }
 
-void rope_forward(Stream&, Tensor qkv, Tensor table, int64_t rotated, int64_t first_position) {
+void rope_forward(Stream& stream, Tensor qkv, Tensor table, int64_t rotated,
+                  int64_t first_position) {
+  check(qkv, table, rotated, first_position);
+  if (stream.device == Device::cuda)
+    return cuda::rope_forward(stream, qkv, table, rotated, first_position);
   rotate(qkv, table, rotated, first_position, 1);
 }
 
-void rope_backward(Stream&, Tensor dqkv, Tensor table, int64_t rotated, int64_t first_position) {
+void rope_backward(Stream& stream, Tensor dqkv, Tensor table, int64_t rotated,
+                   int64_t first_position) {
+  check(dqkv, table, rotated, first_position);
+  if (stream.device == Device::cuda)
+    return cuda::rope_backward(stream, dqkv, table, rotated, first_position);
   rotate(dqkv, table, rotated, first_position, -1);
 }
 

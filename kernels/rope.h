@@ -13,8 +13,9 @@ struct RopeScaling {
   int64_t original_context = 8192;
 };
 
-// Fills table (T,2,D/2) f32 (f64 for f64 models) with cos, then sin, of position * theta^(-2j/D),
-// angles in f64, positions from 0 (Su et al. 2021, arXiv:2104.09864); scaling as in Llama 3.1.
+// Fills table (T,2,D/2) f32 (f64 for f64 models) in the host's memory with cos, then sin, of
+// position * theta^(-2j/D), angles in f64, positions from 0 (Su et al. 2021, arXiv:2104.09864);
+// scaling as in Llama 3.1.
 void rope_table(Tensor table, double theta, const RopeScaling&);
 
 // Rotates the first `rotated` heads of qkv in place: dims (j, j + D/2) of a head by the angle of
@@ -23,5 +24,13 @@ void rope_table(Tensor table, double theta, const RopeScaling&);
 void rope_forward(Stream&, Tensor qkv, Tensor table, int64_t rotated, int64_t first_position);
 // The inverse rotation, in place: the gradient.
 void rope_backward(Stream&, Tensor dqkv, Tensor table, int64_t rotated, int64_t first_position);
+
+// The same on a GPU (core/cuda.h says why they are weak), after the checks of those above.
+namespace cuda {
+[[gnu::weak]] void rope_forward(Stream&, Tensor qkv, Tensor table, int64_t rotated,
+                                int64_t first_position);
+[[gnu::weak]] void rope_backward(Stream&, Tensor dqkv, Tensor table, int64_t rotated,
+                                 int64_t first_position);
+}  // namespace cuda
 
 }  // namespace limpid

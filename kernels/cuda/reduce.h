@@ -18,15 +18,15 @@ struct Max {
   __device__ float operator()(float a, float b) const { return fmaxf(a, b); }
 };
 
-// Over the warp; every lane gets the result.
-template <class Op, class A>
+// Over the warp, or over each kLanes of it; every lane gets the result.
+template <int kLanes = kWarp, class Op, class A>
 __device__ A warp_reduce(A x, Op op) {
-  for (int step = kWarp / 2; step > 0; step /= 2) x = op(x, __shfl_xor_sync(0xffffffffu, x, step));
+  for (int step = kLanes / 2; step > 0; step /= 2) x = op(x, __shfl_xor_sync(0xffffffffu, x, step));
   return x;
 }
-template <class A>
+template <int kLanes = kWarp, class A>
 __device__ A warp_sum(A x) {
-  return warp_reduce(x, Plus());
+  return warp_reduce<kLanes>(x, Plus());
 }
 
 // Over a block of kThreads; every thread gets the result. scratch: kThreads / 32 values, which may

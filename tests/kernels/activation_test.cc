@@ -2,6 +2,7 @@
 
 #include "tests/reference/activation.h"
 #include "tests/support/check_op.h"
+#include "tests/support/numbers.h"
 
 namespace limpid {
 namespace {
@@ -22,20 +23,21 @@ OpCase gelu_case(const Shape& x, Gelu kind, Reference formula) {
 }
 
 TEST_P(ActivationTest, GeluByTanh) {
-  for (const Shape& x : {Shape{1}, Shape{3, 7}, Shape{4500}})
+  for (const Shape& x : {Shape{1}, Shape{3, 7}, Shape{4500}, Shape{2, 2048}})
     check_op(GetParam(),
              gelu_case(x, Gelu::tanh, {[](auto& v) { v["y"] = reference::gelu_tanh(v["x"]); }}));
 }
 
 TEST_P(ActivationTest, GeluByErf) {
-  for (const Shape& x : {Shape{1}, Shape{3, 7}, Shape{4500}})
+  for (const Shape& x : {Shape{1}, Shape{3, 7}, Shape{4500}, Shape{2, 2048}})
     check_op(GetParam(), gelu_case(x, Gelu::exact, Reference::real_only([](Values<double>& v) {
                                      v["y"] = reference::gelu_exact(v["x"]);
                                    })));
 }
 
 TEST_P(ActivationTest, SwiGlu) {
-  for (const Shape& y : {Shape{1, 1}, Shape{2, 3, 17}, Shape{5, 1000}}) {
+  for (const Shape& y :
+       {Shape{1, 1}, Shape{2, 3, 17}, Shape{5, 1000}, Shape{40, 16}, Shape{2, 2560}}) {
     Shape x = y;
     x[-1] *= 2;
     check_op(GetParam(),
@@ -51,25 +53,28 @@ TEST_P(ActivationTest, SwiGlu) {
   }
 }
 
+using ActivationOn = testing::TestWithParam<Device>;
+INSTANTIATE_TEST_SUITE_P(, ActivationOn, testing::Values(Device::cpu, Device::cuda),
+                         [](const auto& device) { return to_string(device.param); });
+
 // Far out all three are x or 0, with slope 1 or 0, and nothing overflows on the way.
-TEST(Activation, IsALineFarFromZero) {
-  std::array<float, 4> x = {-1e20f, -200, 200, 1e20f}, y = {}, dx = {};
-  std::array<float, 4> ones = {1, 1, 1, 1};
-  const auto tensor = [](auto& values) {
-    return Tensor{values.data(), {int64_t(values.size())}, DType::f32};
-  };
-  Stream s;
+TEST_P(ActivationOn, IsALineFarFromZero) {
+  Stream s(GetParam());
+  const std::vector<float> far = {-1e20f, -200, 200, 1e20f};
+  const Numbers x(s, far), y(s, std::vector<float>(4)), dx(s, std::vector<float>(4));
+  const Numbers ones(s, std::vector<float>(4, 1));
   for (Gelu kind : {Gelu::tanh, Gelu::exact}) {
-    gelu_forward(s, tensor(y), tensor(x), kind);
-    EXPECT_THAT(y, testing::ElementsAre(0, 0, 200, 1e20f));
-    gelu_backward(s, tensor(dx), tensor(ones), tensor(x), kind);
-    EXPECT_THAT(dx, testing::ElementsAre(0, 0, 1, 1));
+    gelu_forward(s, y, x, kind);
+    EXPECT_THAT(y.values(), testing::ElementsAre(0, 0, 200, 1e20f));
+    gelu_backward(s, dx, ones, x, kind);
+    EXPECT_THAT(dx.values(), testing::ElementsAre(0, 0, 1, 1));
   }
-  std::array<float, 8> packed = {-1e20f, -200, 200, 1e20f, 1, 1, 1, 1}, dpacked = {};
-  swiglu_forward(s, tensor(y), tensor(packed));
-  EXPECT_THAT(y, testing::ElementsAre(0, 0, 200, 1e20f));
-  swiglu_backward(s, tensor(dpacked), tensor(ones), tensor(packed));
-  EXPECT_THAT(dpacked, testing::ElementsAre(0, 0, 1, 1, 0, 0, 200, 1e20f));
+  const Numbers packed(s, std::vector<float>{-1e20f, -200, 200, 1e20f, 1, 1, 1, 1});
+  const Numbers dpacked(s, std::vector<float>(8));
+  swiglu_forward(s, y, packed);
+  EXPECT_THAT(y.values(), testing::ElementsAre(0, 0, 200, 1e20f));
+  swiglu_backward(s, dpacked, ones, packed);
+  EXPECT_THAT(dpacked.values(), testing::ElementsAre(0, 0, 1, 1, 0, 0, 200, 1e20f));
 }
 
 TEST(Activation, RefusesShapesThatDoNotFit) {

@@ -9,7 +9,8 @@ namespace {
 using ElementwiseTest = OpTest;
 INSTANTIATE_TEST_SUITE_P(, ElementwiseTest, testing::ValuesIn(all_ops()), op_name);
 
-const std::vector<Shape> kShapes = {{1}, {3, 5}, {2, 4099}};
+// The last is more than the threads of a GPU take at once.
+const std::vector<Shape> kShapes = {{1}, {3, 5}, {2, 4099}, {9, 8192}};
 
 TEST_P(ElementwiseTest, Add) {
   for (const Shape& x : kShapes)
@@ -43,26 +44,29 @@ TEST_P(ElementwiseTest, Scale) {
                               }});
 }
 
-// The mask is that of words 7 ..., taken one by one.
+// The mask is that of words 7 ... or 8 ..., taken one by one.
 TEST_P(ElementwiseTest, Dropout) {
   constexpr float p = 0.3f;
   const Random mask(5, "dropout", 2);
-  const auto keeps = [=](int64_t i) {
-    const uint64_t word = uint64_t(i) + 7;
-    return mask.words(word / 4)[word % 4] >= uint32_t(double(p) * 4294967296.0);
-  };
-  for (const Shape& x : kShapes)
-    check_op(
-        GetParam(),
-        {.inputs = {activation("x", x)},
-         .outputs = {activation("y", x)},
-         .reference = [=](auto& v) { v["y"] = reference::dropout(v["x"], p, keeps); },
-         .forward = [=](Stream& s, const Tensors& v) { dropout(s, v["y"], v["x"], p, mask, 7); },
-         .backward =
-             [=](Stream& s, const Tensors& v) {
-               copy(s, v.d("x"), v.d("y"));
-               dropout(s, v.d("x"), v.d("x"), p, mask, 7);
-             }});
+  for (const auto& [first, x] :
+       {std::pair<int64_t, Shape>{7, {1}}, {7, {2, 4099}}, {8, {9, 8192}}}) {
+    const auto keeps = [=, first = uint64_t(first)](int64_t i) {
+      const uint64_t word = uint64_t(i) + first;
+      return mask.words(word / 4)[word % 4] >= uint32_t(double(p) * 4294967296.0);
+    };
+    check_op(GetParam(),
+             {.inputs = {activation("x", x)},
+              .outputs = {activation("y", x)},
+              .reference = [=](auto& v) { v["y"] = reference::dropout(v["x"], p, keeps); },
+              .forward = [=, first = first](
+                             Stream& s,
+                             const Tensors& v) { dropout(s, v["y"], v["x"], p, mask, first); },
+              .backward =
+                  [=, first = first](Stream& s, const Tensors& v) {
+                    copy(s, v.d("x"), v.d("y"));
+                    dropout(s, v.d("x"), v.d("x"), p, mask, first);
+                  }});
+  }
 }
 
 // Whoever holds the second half of a batch draws the second half of its mask.

@@ -1,7 +1,9 @@
 #include "kernels/embedding.h"
 
+#include "core/random.h"
 #include "tests/reference/embedding.h"
 #include "tests/support/check_op.h"
+#include "tests/support/numbers.h"
 
 namespace limpid {
 namespace {
@@ -19,7 +21,7 @@ std::vector<double> tokens() {
 }
 
 TEST_P(EmbeddingTest, WithPositions) {
-  for (int64_t C : {int64_t(1), int64_t(20), int64_t(300)})
+  for (int64_t C : {1, 20, 264, 300})
     check_op(GetParam(),
              {.inputs = {ids("tokens", {kSamples, kTokens}, tokens()),
                          weight("w", {kVocabulary, C}), weight("positions", {kTokens + 5, C})},
@@ -55,6 +57,57 @@ TEST_P(EmbeddingTest, WithoutPositions) {
            [](Stream& s, const Tensors& v) {
              embedding_backward(s, v.d("w"), {}, v.d("y"), v["tokens"], 0);
            }});
+}
+
+// Ids of three bytes, and one id that is most of the tokens: over a thousand.
+TEST_P(EmbeddingTest, WithManyTokensOfALargeVocabulary) {
+  constexpr int64_t kMany = 3000, kLarge = 66000, kCommon = 65537, C = 8;
+  std::vector<double> list;
+  for (int64_t i = 0; i < kMany; ++i)
+    list.push_back(double(i % 5 < 2 ? kCommon : i * i % 997 * 66));
+  check_op(GetParam(), {.inputs = {ids("tokens", {1, kMany}, list), weight("w", {kLarge, C})},
+                        .outputs = {activation("y", {1, kMany, C})},
+                        .reference =
+                            [](auto& v) {
+                              v["y"] = reference::embedding(v["tokens"], v["w"],
+                                                            decltype (&v["w"])(nullptr), 0);
+                            },
+                        .forward =
+                            [](Stream& s, const Tensors& v) {
+                              embedding_forward(s, v["y"], v["tokens"], v["w"], {}, 0);
+                            },
+                        .backward =
+                            [](Stream& s, const Tensors& v) {
+                              embedding_backward(s, v.d("w"), {}, v.d("y"), v["tokens"], 0);
+                            }});
+}
+
+using EmbeddingOn = testing::TestWithParam<Device>;
+INSTANTIATE_TEST_SUITE_P(, EmbeddingOn, testing::Values(Device::cpu, Device::cuda),
+                         [](const auto& device) { return to_string(device.param); });
+
+// To the bit, for ids of two bytes and of three: every id has four tokens, so that none is in two
+// of a GPU's parts of 32.
+TEST_P(EmbeddingOn, SumsInTheOrderOfTheTokens) {
+  constexpr int64_t kIds = 512, kRows = 4 * kIds, C = 4;
+  Stream s(GetParam());
+  for (int64_t step : {100, 131}) {
+    std::vector<int32_t> list;
+    std::vector<float> dy, want(size_t(kIds * step * C));
+    const Random random(1, "dy");
+    for (int64_t r = 0; r < kRows; ++r) {
+      list.push_back(int32_t(r * 307 % kIds * step));
+      for (int64_t c = 0; c < C; ++c) {
+        dy.push_back(float(random.normal(uint64_t(r * C + c))));
+        want[size_t(list.back() * C + c)] += dy.back();
+      }
+    }
+    const Numbers tokens(s, list, {1, kRows});
+    const Numbers gradient(s, dy, {1, kRows, C});
+    const Numbers dw(s, std::vector<float>(want.size()), {kIds * step, C});
+    embedding_backward(s, dw, {}, gradient, tokens, 0);
+    EXPECT_EQ(dw.values(), want);
+  }
 }
 
 TEST(Embedding, RefusesTokensAndPositionsOutside) {

@@ -11,12 +11,15 @@ INSTANTIATE_TEST_SUITE_P(, QkNormTest, testing::ValuesIn(all_ops()), op_name);
 
 constexpr float kEps = 1e-6f;
 
-// Grouped heads, as many keys as queries, and more tokens than one block of weight gradients.
+// Grouped heads, as many keys as queries, more tokens than one block of weight gradients, and heads
+// of all widths that GPUs tell apart, with more tokens than their threads take at once.
 TEST_P(QkNormTest, NormalisesQueriesAndKeysAndPassesValues) {
   struct Heads {
     int64_t tokens, queries, keys, D;
   };
-  for (const Heads n : {Heads{3, 4, 2, 8}, Heads{1, 2, 2, 6}, Heads{67, 2, 1, 5}}) {
+  for (const Heads n :
+       {Heads{3, 4, 2, 8}, Heads{1, 2, 2, 6}, Heads{67, 2, 1, 5}, Heads{300, 1, 1, 16},
+        Heads{67, 1, 1, 64}, Heads{67, 2, 1, 128}, Heads{5, 1, 1, 256}, Heads{5, 1, 1, 100}}) {
     const Shape x = {2, n.tokens, n.queries + 2 * n.keys, n.D};
     check_op(GetParam(), {.inputs = {activation("x", x), weight("wq", {n.D}), weight("wk", {n.D})},
                           .outputs = {activation("y", x)},

@@ -10,15 +10,19 @@ using RopeTest = OpTest;
 INSTANTIATE_TEST_SUITE_P(, RopeTest, testing::ValuesIn(all_ops()), op_name);
 
 // Three of four heads turn, from position 5 on.
-OpCase rope_case(const RopeScaling& scaling, const reference::Angle& angle) {
-  const Shape x = {2, 7, 4, 10};
+OpCase rope_case(const RopeScaling& scaling, const reference::Angle& angle, int64_t D = 10) {
+  const Shape x = {2, 7, 4, D};
   return {.inputs = {activation("x", x)},
           .outputs = {activation("y", x)},
-          .saved = {state("table", {12, 2, 5})},
+          .saved = {state("table", {12, 2, D / 2})},
           .reference = [=](auto& v) { v["y"] = reference::rope(v["x"], angle, 3, 5); },
           .forward =
               [=](Stream& s, const Tensors& v) {
-                rope_table(v["table"], angle.theta, scaling);
+                const Tensor table = v["table"];
+                const Buffer host(Device::cpu, table.bytes(), "table");
+                rope_table(host.tensor(0, table.shape, table.dtype), angle.theta, scaling);
+                copy(s, table, host.tensor(0, table.shape, table.dtype));
+                synchronize(s);
                 copy(s, v["y"], v["x"]);
                 rope_forward(s, v["y"], v["table"], 3, 5);
               },
@@ -29,7 +33,9 @@ OpCase rope_case(const RopeScaling& scaling, const reference::Angle& angle) {
               }};
 }
 
-TEST_P(RopeTest, TurnsTheFirstHeads) { check_op(GetParam(), rope_case({}, {.theta = 10000})); }
+TEST_P(RopeTest, TurnsTheFirstHeads) {
+  for (int64_t D : {2, 10, 48}) check_op(GetParam(), rope_case({}, {.theta = 10000}, D));
+}
 
 // With 40 positions of original context the pairs here fall into all three ranges.
 TEST_P(RopeTest, StretchesLongWaves) {

@@ -120,6 +120,19 @@ inline int __all_sync(uint32_t mask, int predicate,
   return limpid::cuda_on_cpu::bits_of_lanes(mask, predicate, where) == 0xffffffffu;
 }
 
+template <class T>
+uint32_t __match_any_sync(uint32_t mask, T value,
+                          std::source_location where = std::source_location::current()) {
+  static_assert(sizeof(T) == sizeof(uint32_t));
+  limpid::cuda_on_cpu::LaneValue given;
+  given.words[0] = std::bit_cast<uint32_t>(value);
+  const auto* all = limpid::cuda_on_cpu::exchange(mask, given, false, where);
+  uint32_t bits = 0;
+  for (int lane = 0; lane < 32; ++lane)
+    bits |= uint32_t(all[lane].words[0] == given.words[0]) << lane;
+  return bits;
+}
+
 inline uint32_t __float_as_uint(float x) { return std::bit_cast<uint32_t>(x); }
 inline float __uint_as_float(uint32_t x) { return std::bit_cast<float>(x); }
 inline uint64_t __umul64hi(uint64_t a, uint64_t b) {
