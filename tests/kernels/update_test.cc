@@ -122,16 +122,15 @@ TEST_P(UpdateTest, Lars) {
 TEST_P(UpdateTest, Sgd) {
   for (bool nesterov : {true, false})
     for (const Shape& shape : kShapes)
-      check_op(GetParam(),
-               update_case(
-                   shape, false,
-                   [=](auto& v) {
-                     reference::sgd(v["p"], v["m"], v["g"], {0.1, 0.9, 0.01, nesterov});
-                   },
-                   [=](Stream& s, const Tensors& v) {
-                     sgd_update(s, updated(v, false, 0.01), v["clip"],
-                                {.lr = 0.1, .momentum = 0.9, .nesterov = nesterov});
-                   }));
+      check_op(GetParam(), update_case(
+                               shape, false,
+                               [=](auto& v) {
+                                 reference::sgd(v["p"], v["m"], v["g"], {0.1, 0.9, 0.01, nesterov});
+                               },
+                               [=](Stream& s, const Tensors& v) {
+                                 sgd_update(s, updated(v, false, 0.01), v["clip"],
+                                            {.lr = 0.1, .momentum = 0.9, .nesterov = nesterov});
+                               }));
 }
 
 class Update : public OnDevice {
@@ -190,13 +189,12 @@ class Update : public OnDevice {
   using Optimizers =
       std::map<std::string, std::function<void(const std::vector<UpdateTensors>&, Tensor clip)>>;
   Optimizers optimizers() {
-    return {
-        {"adamw", [this](auto& all, Tensor clip) { adamw_update(stream, all, clip, adam()); }},
-        {"lamb", [this](auto& all, Tensor clip) { lamb(all, clip); }},
-        {"lars", [this](auto& all, Tensor clip) { lars(all, clip); }},
-        {"sgd", [this](auto& all, Tensor clip) {
-           sgd_update(stream, all, clip, {.lr = 0.1, .momentum = 0.9});
-         }}};
+    return {{"adamw", [this](auto& all, Tensor clip) { adamw_update(stream, all, clip, adam()); }},
+            {"lamb", [this](auto& all, Tensor clip) { lamb(all, clip); }},
+            {"lars", [this](auto& all, Tensor clip) { lars(all, clip); }},
+            {"sgd", [this](auto& all, Tensor clip) {
+               sgd_update(stream, all, clip, {.lr = 0.1, .momentum = 0.9});
+             }}};
   }
 };
 INSTANTIATE_TEST_SUITE_P(, Update, testing::ValuesIn(kDevices), device_name);
