@@ -203,8 +203,7 @@ void whole_tensors(Bench& bench) {
   bench.memory("lamb_moments", {p, m, m, v, v, g},
                [&] { lamb_moments(s, norms, all, clip, adam); });
   bench.memory("lamb_update", {p, p, m, v}, [&] { lamb_update(s, all, norms, adam); });
-  bench.memory("lars_update", {p, p, m, m, g},
-               [&] { lars_update(s, all, clip, norms, momentum); });
+  bench.memory("lars_update", {p, p, m, m, g}, [&] { lars_update(s, all, clip, norms, momentum); });
   bench.memory("sgd_update", {p, p, m, m, g}, [&] { sgd_update(s, all, clip, momentum); });
 }
 

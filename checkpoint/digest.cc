@@ -17,7 +17,9 @@ void add_digests(Stream& stream, Tensor out, std::span<const NamedTensor> tensor
   digest(stream, out, parts);
 }
 
-std::string digest_text(const uint64_t sums[2]) { return format("{:016x}{:016x}", sums[1], sums[0]); }
+std::string digest_text(const uint64_t sums[2]) {
+  return format("{:016x}{:016x}", sums[1], sums[0]);
+}
 
 std::string parameter_digest(Stream& stream, std::span<const NamedTensor> tensors) {
   const Buffer buffer(stream.device, 2 * sizeof(uint64_t), "digest");

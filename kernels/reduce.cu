@@ -1,9 +1,8 @@
-#include "kernels/reduce.h"
-
 #include <cmath>
 
 #include "core/random.h"
 #include "kernels/cuda/tensors.h"
+#include "kernels/reduce.h"
 
 namespace limpid::cuda {
 namespace {
@@ -40,7 +39,9 @@ template <bool kSquares>
 void sums_of(Stream& stream, Tensor out, std::span<const Tensor> xs) {
   for_tables<Summed>(
       xs, [](const Tensor& x) { return x.dtype; },
-      [](const Tensor& x) { return Summed{x.data, x.numel()}; },
+      [](const Tensor& x) {
+        return Summed{x.data, x.numel()};
+      },
       [&](const TensorTable<Summed>& table, size_t first) {
         const int64_t tiles = table.tiles();
         double* partials =

@@ -1,8 +1,7 @@
-#include "kernels/update.h"
-
 #include <cmath>
 
 #include "kernels/cuda/tensors.h"
+#include "kernels/update.h"
 #include "kernels/update_step.h"
 
 namespace limpid::cuda {
@@ -136,8 +135,7 @@ __global__ void __launch_bounds__(kTileThreads)
       for (int k = 0; k < kSize; ++k) {
         adam.move(m.at[k], v.at[k], factor * g.at[k]);
         if (k >= n) continue;
-        const float u =
-            adam.direction(p.at[k], m.at[k], sqrtf(v.at[k] * adam.unbias2), to.decay);
+        const float u = adam.direction(p.at[k], m.at[k], sqrtf(v.at[k] * adam.unbias2), to.decay);
         p_squares += double(p.at[k]) * double(p.at[k]);
         u_squares += double(u) * double(u);
       }
@@ -198,8 +196,7 @@ void lamb_moments(Stream& stream, Tensor norms, std::span<const UpdateTensors> a
     const int64_t tiles = table.tiles(), bytes = int64_t(sizeof(double));
     double* partials = static_cast<double*>(stream.queue().scratch(2 * tiles * bytes));
     launch(stream, {"lamb_moments", tiles, kTileThreads, 2 * kTileThreads / kWarp * bytes},
-           lamb_moments_kernel, partials, table, data_of<const float>(clip),
-           AdamStep<float>(adam));
+           lamb_moments_kernel, partials, table, data_of<const float>(clip), AdamStep<float>(adam));
     add_trees(stream, norms.as<double>() + 2 * i, partials, table, 2);
   });
 }
@@ -207,9 +204,8 @@ void lamb_moments(Stream& stream, Tensor norms, std::span<const UpdateTensors> a
 void lamb_update(Stream& stream, std::span<const UpdateTensors> all, Tensor norms,
                  const Adam& adam) {
   update(stream, "lamb_update", all, [&](size_t i) {
-    return LambRule{.norms = norms.as<const double>() + 2 * i,
-                    .adam = AdamStep<float>(adam),
-                    .lr = adam.lr};
+    return LambRule{
+        .norms = norms.as<const double>() + 2 * i, .adam = AdamStep<float>(adam), .lr = adam.lr};
   });
 }
 

@@ -57,7 +57,8 @@ __device__ Tile tile_of(const TensorTable<Entry>& table, int tile) {
     else
       high = middle;
   }
-  const int64_t begin = int64_t(tile - table.first[low]) * kTile, left = table.at[low].count - begin;
+  const int64_t begin = int64_t(tile - table.first[low]) * kTile,
+                left = table.at[low].count - begin;
   return {low, begin, left < kTile ? int(left) : kTile};
 }
 

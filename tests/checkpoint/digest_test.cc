@@ -40,13 +40,42 @@ TEST(ParameterDigest, IsTheSameOfATensorInPieces) {
   SampleState sample(1);
   const NamedTensor whole = sample.get().model[0];
   std::array<uint64_t, 2> sums = {};
-  const Tensor out{sums.data(), {2}, DType::u64};
-  for (int64_t row = 0; row < whole.tensor.shape[0]; row += 10) {
-    const Tensor piece = whole.tensor.slice(row, row + 10);
-    digest(stream, out, piece, digest_key(whole.name), row * whole.tensor.cols());
+  std::vector<Digested> pieces;
+  for (int64_t row = 0; row < whole.tensor.shape[0]; row += 10)
+    pieces.push_back(
+        {whole.tensor.slice(row, row + 10), digest_key(whole.name), row * whole.tensor.cols()});
+  digest(stream, {sums.data(), {2}, DType::u64}, pieces);
+  EXPECT_EQ(parameter_digest(stream, std::vector{whole}), digest_text(sums.data()));
+}
+
+TEST(ParameterDigest, IsTheSameOnEveryDevice) {
+  Stream cpu, gpu(Device::cuda);
+  SampleState sample(1);
+  std::vector<Buffer> buffers;
+  std::vector<NamedTensor> there;
+  for (const NamedTensor& tensor : sample.get().model) {
+    const Tensor& here = tensor.tensor;
+    buffers.emplace_back(Device::cuda, here.bytes(), tensor.name);
+    there.push_back({tensor.name, buffers.back().tensor(0, here.shape, here.dtype)});
+    copy(gpu, there.back().tensor, here);
   }
-  EXPECT_EQ(parameter_digest(stream, std::vector{whole}),
-            format("{:016x}{:016x}", sums[1], sums[0]));
+  EXPECT_EQ(parameter_digest(gpu, there), parameter_digest(cpu, sample.get().model));
+}
+
+TEST(ParameterDigest, AddsToWhatIsThere) {
+  Stream stream;
+  SampleState sample(1);
+  const auto& tensors = sample.get().model;
+  std::array<uint64_t, 2> sums = {};
+  const Tensor out{sums.data(), {2}, DType::u64};
+  add_digests(stream, out, {tensors.data(), 1});
+  add_digests(stream, out, std::span<const NamedTensor>(tensors).subspan(1));
+  EXPECT_EQ(digest_text(sums.data()), parameter_digest(stream, tensors));
+}
+
+TEST(ParameterDigest, TextHasTheHighWordFirst) {
+  const uint64_t sums[2] = {0x1, 0xabc};
+  EXPECT_EQ(digest_text(sums), "0000000000000abc0000000000000001");
 }
 
 }  // namespace

@@ -1,7 +1,11 @@
 #include "optim/optimizer.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <map>
+
+#include "optim/clip.h"
 #include "tests/support/tiny_model.h"
 
 namespace limpid {
@@ -72,6 +76,60 @@ TEST(Optimizer, DecayAndTrustFollowTheRules) {
   optimizer->update(stream, 1, 0.1, {&one, {1}, DType::f32});  // gradients are zero
   EXPECT_FLOAT_EQ(params.begin()->value.as<float>()[0], before * 0.95f);
   EXPECT_EQ(std::next(params.begin())->value.as<float>()[0], 1);
+}
+
+// A model's parameters after steps of an optimizer on a device, and its state; f32 and bf16.
+std::map<std::string, std::vector<double>> trained(Device device, OptimizerKind kind, DType dtype) {
+  Params params;
+  params.add("w", {70, 90}, {});
+  params.add("b", {70}, {});
+  params.allocate(device, dtype, true);
+  Stream stream(device);
+  Buffer staging;
+  const auto fill = [&](const Tensor& to, std::string_view name, uint64_t step) {
+    const Tensor host = host_twin(stream, to, staging);
+    const Random random(1, name, step);
+    with_dtype(host.dtype, [&]<class T>() {
+      for (int64_t i = 0; i < host.numel(); ++i) host.as<T>()[i] = T(random.normal(uint64_t(i)));
+    });
+    copy(stream, to, host);
+    synchronize(stream);
+  };
+  for (const Param& param : params) fill(param.value, param.name, 0);
+  const auto optimizer = make_optimizer({.kind = kind, .weight_decay = 0.5}, params, device);
+  optimizer->adopt_values(stream);
+  const Buffer memory(device, 8, "loss");
+  GradientNorm norm(params, device);
+  for (int64_t step = 1; step <= 3; ++step) {
+    for (const Param& param : params) fill(param.grad, param.name, uint64_t(step));
+    norm.clip(stream, memory.tensor(0, {1}, DType::f64), 10);
+    optimizer->update(stream, step, 0.01, norm.factor());
+  }
+  std::map<std::string, std::vector<double>> out;
+  const auto keep = [&](const std::string& name, const Tensor& tensor) {
+    const Tensor host = on_host(stream, tensor, staging);
+    for (int64_t i = 0; i < host.numel(); ++i) out[name].push_back(at(host, i));
+  };
+  for (const auto& [name, tensor] : optimizer->state()) keep(name, tensor);
+  for (const Param& param : params) keep(param.name, param.value);
+  return out;
+}
+
+TEST(Optimizer, MovesAlikeOnEveryDevice) {
+  for (const DType dtype : {DType::f32, DType::bf16})
+    for (const OptimizerKind kind :
+         {OptimizerKind::adamw, OptimizerKind::lamb, OptimizerKind::lars, OptimizerKind::sgd}) {
+      SCOPED_TRACE(format("optimizer {}, {}", int(kind), dtype));
+      const auto cpu = trained(Device::cpu, kind, dtype);
+      const auto gpu = trained(Device::cuda, kind, dtype);
+      ASSERT_EQ(cpu.size(), gpu.size());
+      for (const auto& [name, values] : cpu) {
+        const bool rounded = dtype == DType::bf16 && name.find('/') == std::string::npos;
+        EXPECT_THAT(gpu.at(name),
+                    testing::Pointwise(testing::DoubleNear(rounded ? 0.02 : 2e-6), values))
+            << name;
+      }
+    }
 }
 
 }  // namespace
