@@ -1,7 +1,6 @@
-#include "kernels/attention.h"
-
 #include "core/launch.h"
 #include "core/pack.h"
+#include "kernels/attention.h"
 #include "kernels/cuda/flash.h"
 
 namespace limpid::cuda {
@@ -35,10 +34,8 @@ __global__ void __launch_bounds__(kThreads) fill_cache_kernel(Fill<T> a) {
 
 void attention_forward(Stream& stream, Tensor o, Tensor lse, Tensor qkv, Tensor document_start,
                        const Attention& how) {
-  const FlashKeys keys = {.keys = qkv,
-                          .values = qkv,
-                          .key_head = how.heads,
-                          .value_head = how.heads + how.kv_heads};
+  const FlashKeys keys = {
+      .keys = qkv, .values = qkv, .key_head = how.heads, .value_head = how.heads + how.kv_heads};
   flash_forward(stream, o, lse, qkv, keys, document_start, how);
 }
 
@@ -64,9 +61,10 @@ void attention_cached(Stream& stream, Tensor o, Tensor keys, Tensor values, Tens
     with_width<T>(
         D,
         [&]<int kSize>() {
-          launch(stream,
-                 {"fill_cache", blocks_for(stream, a.B * a.N * a.width / kSize, kThreads), kThreads},
-                 fill_cache_kernel<T, kSize>, a);
+          launch(
+              stream,
+              {"fill_cache", blocks_for(stream, a.B * a.N * a.width / kSize, kThreads), kThreads},
+              fill_cache_kernel<T, kSize>, a);
         },
         a.keys, a.values, a.qkv);
   });

@@ -1,12 +1,12 @@
 #include "kernels/cuda/attention_ways.h"
 #include "kernels/cuda/flash.h"
 
-// Two kernels, each of which recomputes the probabilities p: one gives dk and dv of a block of keys,
-// one dq of a block of queries. That is seven products where a single kernel needs five, but every
-// sum stays in the registers of one warp, in an order that the shape fixes. A single kernel would
-// have to add dq across blocks: by atomics, whose order differs from run to run, or through f32
-// partial sums in memory, T / 128 for each element, whose traffic costs more time than two products
-// once a GPU does 100 operations of tensor cores and more for each byte that it reads.
+// Two kernels, each of which recomputes the probabilities p: one gives dk and dv of a block of
+// keys, one dq of a block of queries. That is seven products where a single kernel needs five, but
+// every sum stays in the registers of one warp, in an order that the shape fixes. A single kernel
+// would have to add dq across blocks: by atomics, whose order differs from run to run, or through
+// f32 partial sums in memory, T / 128 for each element, whose traffic costs more time than two
+// products once a GPU does 100 operations of tensor cores and more for each byte that it reads.
 namespace limpid::cuda {
 namespace {
 
@@ -18,7 +18,7 @@ template <class T>
 struct Backward {
   Heads<T> dq, dk, dv;
   Heads<const T> q, k, v, o, dout;
-  const float* lse;  // (B,H,T)
+  const float* lse;    // (B,H,T)
   float *lse2, *mean;  // (B H, padded rows): lse in log2; sum over D of o dout. See prepare_kernel
   int padded;
   float scale;
@@ -36,8 +36,7 @@ template <class T, int kSize>
 __global__ void __launch_bounds__(kPrepareThreads) flash_prepare_kernel(Backward<T> a) {
   const Shape& shape = a.shape;
   const int lane = int(threadIdx.x) % kPrepareLanes;
-  const int64_t at =
-      (int64_t(blockIdx.x) * kPrepareThreads + int(threadIdx.x)) / kPrepareLanes;
+  const int64_t at = (int64_t(blockIdx.x) * kPrepareThreads + int(threadIdx.x)) / kPrepareLanes;
   const int head = int(at / a.padded), row = int(at % a.padded);
   const bool inside = row < shape.rows;
   float sum = 0;
@@ -131,13 +130,14 @@ __global__ void __launch_bounds__(Way::kThreads, Way::kBlocks)
       const Shared<float> lse2 = shared_memory<float>(At::kLse + stage * At::kStats) + c;
       const Shared<float> mean = shared_memory<float>(At::kMean + stage * At::kStats) + c;
       const Kept<Way, kDropout, true> kept(a.dropout, shape, head, warp0, first);
+      const typename Way::Place own;
       typename Way::Scores p;
       Way::add_dots(p, 0, warp_row, At::kQueries + tile, c, shape.D);
       if (first < warp0 + Way::kRows - 1 || shape.start(b, last) > warp0)
         hide_rows<Way>(p, shape, b, warp0, first);
 #pragma unroll
       for (int j = 0; j < Way::Scores::kColumnSlots; ++j) {
-        const float less = lse2[Way::column(j)];
+        const float less = lse2[own.column(j)];
 #pragma unroll
         for (int i = 0; i < Way::kRowSlots; ++i)
           p.at(i, j) = Way::exp2(p.at(i, j) * shape.scale2 - less);
@@ -147,7 +147,7 @@ __global__ void __launch_bounds__(Way::kThreads, Way::kBlocks)
         Way::add_dots(dp, At::kValues, warp_row, At::kDout + tile, c, shape.D);
 #pragma unroll
         for (int j = 0; j < Way::Scores::kColumnSlots; ++j) {
-          const float less = mean[Way::column(j)];
+          const float less = mean[own.column(j)];
 #pragma unroll
           for (int i = 0; i < Way::kRowSlots; ++i) {
             float& d = dp.at(i, j);
@@ -167,8 +167,6 @@ __global__ void __launch_bounds__(Way::kThreads, Way::kBlocks)
       }
     }
   }
-  copy_async_wait<0>();
-  __syncthreads();
 
 #pragma unroll
   for (int i = 0; i < Way::kRowSlots; ++i) {
@@ -176,8 +174,7 @@ __global__ void __launch_bounds__(Way::kThreads, Way::kBlocks)
     if constexpr (kValues) dv.scale_row(i, a.dropout.factor);
   }
   const int valid = shape.rows - warp0;
-  if constexpr (kKeys)
-    Way::put(dk, 0, warp_row, a.dk.at(b, warp0, kv), a.dk.row, valid, shape.D);
+  if constexpr (kKeys) Way::put(dk, 0, warp_row, a.dk.at(b, warp0, kv), a.dk.row, valid, shape.D);
   if constexpr (kValues)
     Way::put(dv, At::kValues, warp_row, a.dv.at(b, warp0, kv), a.dv.row, valid, shape.D);
 }
@@ -222,9 +219,10 @@ __global__ void __launch_bounds__(Way::kThreads, Way::kBlocks)
                             shape.D);
   copy_keys(column, 0);
 
+  const typename Way::Place own;
   float lse2[Way::kRowSlots], mean[Way::kRowSlots];
   for (int i = 0; i < Way::kRowSlots; ++i) {
-    const int64_t stats = int64_t(place.head) * a.padded + warp0 + Way::row(i);
+    const int64_t stats = int64_t(place.head) * a.padded + warp0 + own.row(i);
     lse2[i] = a.lse2[stats], mean[i] = a.mean[stats];
   }
   typename Way::Sums dq;
@@ -264,19 +262,17 @@ template <class Way>
 constexpr bool kOneAtATime = Way::kD > 128;
 
 template <int kD>
-using KeysTensor =
-    std::conditional_t<kD <= 64, TensorCores<kD, 2, 4, 64, 32, 2>,
-                       std::conditional_t<kD <= 128, TensorCores<kD, 1, 8, 64, 64>,
-                                          TensorCores<kD, 1, 4, 32, 32>>>;
+using KeysTensor = std::conditional_t<
+    kD <= 64, TensorCores<kD, 2, 4, 64, 32, 2>,
+    std::conditional_t<kD <= 128, TensorCores<kD, 1, 8, 64, 32>, TensorCores<kD, 1, 4, 32, 16>>>;
 template <int kD>
-using QueriesTensor =
-    std::conditional_t<kD <= 64, TensorCores<kD, 2, 4, 64, 32, 3>,
-                       std::conditional_t<kD <= 128, TensorCores<kD, 2, 4, 32, 32, 2>,
-                                          TensorCores<kD, 1, 4, 32, 32>>>;
+using QueriesTensor = std::conditional_t<
+    kD <= 64, TensorCores<kD, 2, 4, 64, 32, 2>,
+    std::conditional_t<kD <= 128, TensorCores<kD, 2, 4, 32, 32, 2>, TensorCores<kD, 1, 4, 32, 16>>>;
 template <class T, int kD>
-using BackwardPlain = std::conditional_t<
-    kD <= 64, Plain<T, kD, 8, 8>,
-    std::conditional_t<kD <= 128, Plain<T, kD, 4, 8>, Plain<T, kD, 2, 4>>>;
+using BackwardPlain =
+    std::conditional_t<kD <= 64, Plain<T, kD, 8, 8>,
+                       std::conditional_t<kD <= 128, Plain<T, kD, 4, 8>, Plain<T, kD, 2, 4>>>;
 
 template <class Way>
 void keys_gradients(Stream& stream, Backward<typename Way::Type> a) {

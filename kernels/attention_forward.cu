@@ -17,7 +17,7 @@ struct Forward {
 };
 
 template <class Way>
-constexpr int kBlockRows = Way::kWarps * Way::kRows;
+constexpr int kBlockRows = Way::kWarps* Way::kRows;
 // Queries, then two stages of keys and of values.
 template <class Way>
 constexpr int kForwardBytes = Way::tile_bytes(kBlockRows<Way>) +
@@ -35,28 +35,42 @@ struct Softmax {
   }
   // What the exponents of row slot i are less by; 0 as long as it has seen nothing.
   __device__ float shift(int i) const { return top[i] == never() ? 0 : top[i] * scale2; }
-  // Scores become exponents; what was summed with the former largest score is scaled down.
+  // Scores become exponents; what was summed with a former largest score is scaled down, which is
+  // seldom needed once a few columns have been seen.
   __device__ void add(typename Way::Scores& s, typename Way::Sums& sums) {
+    float fade[Way::kRowSlots];
+    bool changed = false;
 #pragma unroll
     for (int i = 0; i < Way::kRowSlots; ++i) {
       float most = top[i];
 #pragma unroll
       for (int j = 0; j < Way::Scores::kColumnSlots; ++j) most = fmaxf(most, s.at(i, j));
-      const float before = top[i] * scale2;
-      top[i] = Way::row_reduce(most, Max());
-      const float now = shift(i), fade = Way::exp2(before - now);
-      total[i] *= fade;
-      sums.scale_row(i, fade);
+      most = Way::row_reduce(most, Max());
+      changed |= most != top[i];
+      fade[i] = top[i] * scale2;
+      top[i] = most;
+      fade[i] = Way::exp2(fade[i] - shift(i));
+    }
+    if (__any_sync(0xffffffffu, changed)) {
+#pragma unroll
+      for (int i = 0; i < Way::kRowSlots; ++i) {
+        total[i] *= fade[i];
+        sums.scale_row(i, fade[i]);
+      }
+    }
+#pragma unroll
+    for (int i = 0; i < Way::kRowSlots; ++i) {
+      const float less = shift(i);
 #pragma unroll
       for (int j = 0; j < Way::Scores::kColumnSlots; ++j)
-        total[i] += s.at(i, j) = Way::exp2(s.at(i, j) * scale2 - now);
+        total[i] += s.at(i, j) = Way::exp2(s.at(i, j) * scale2 - less);
     }
   }
 };
 
 // Each warp goes through the keys that its rows see, from left to right.
 template <class Way, bool kDropout>
-__global__ void __launch_bounds__(Way::kThreads, Way::kBlocks)
+__global__ void __launch_bounds__(Way::kThreads, kDropout ? 1 : Way::kBlocks)
     flash_forward_kernel(Forward<typename Way::Type> a) {
   constexpr int kRows = kBlockRows<Way>, kColumns = Way::kTileColumns;
   constexpr int kTile = Way::tile_bytes(kColumns), kQueries = 0;
@@ -87,15 +101,14 @@ __global__ void __launch_bounds__(Way::kThreads, Way::kBlocks)
     copy_async_wait<0>();
     __syncthreads();
     if (column + kColumns < end) copy_keys(column + kColumns, stage ^ 1);
-#pragma unroll
+#pragma unroll 1
     for (int c = 0; c < kColumns; c += Way::kChunk) {
       const int first = column + c, last = first + Way::kChunk - 1;
       if (first > shape.first + warp0 + Way::kRows - 1 || last < low) continue;
       const Kept<Way, kDropout, false> kept(a.dropout, shape, at.head, warp0, first);
       typename Way::Scores s;
       Way::add_dots(s, kQueries, warp_row, kKeys + stage * kTile, c, shape.D);
-      if (last > shape.first + warp0 || first < high)
-        hide_columns<Way>(s, shape, b, warp0, first);
+      if (last > shape.first + warp0 || first < high) hide_columns<Way>(s, shape, b, warp0, first);
       softmax.add(s, sums);
 #pragma unroll
       for (int i = 0; i < Way::kRowSlots; ++i)
@@ -106,12 +119,13 @@ __global__ void __launch_bounds__(Way::kThreads, Way::kBlocks)
     }
   }
 
+  const typename Way::Place own;
 #pragma unroll
   for (int i = 0; i < Way::kRowSlots; ++i) {
     const float total = Way::row_reduce(softmax.total[i], Plus());
-    const int row = warp0 + Way::row(i);
+    const int row = warp0 + own.row(i);
     sums.scale_row(i, a.dropout.factor / total);
-    if (a.lse && Way::column(0) == 0 && row < shape.rows)
+    if (a.lse && own.column(0) == 0 && row < shape.rows)
       a.lse[int64_t(at.head) * shape.rows + row] = (softmax.shift(i) + log2f(total)) * kLn2;
   }
   Way::put(sums, kQueries, warp_row, a.o.at(b, warp0, h), a.o.row, shape.rows - warp0, shape.D);
@@ -119,10 +133,9 @@ __global__ void __launch_bounds__(Way::kThreads, Way::kBlocks)
 
 // What calculates a head of kD columns forward.
 template <int kD>
-using ForwardTensor =
-    std::conditional_t<kD <= 64, TensorCores<kD, 2, 4, 64, 64, kD == 64 ? 3 : 4>,
-                       std::conditional_t<kD <= 128, TensorCores<kD, 2, 4, 64, 64, 2>,
-                                          TensorCores<kD, 1, 8, 32, 32>>>;
+using ForwardTensor = std::conditional_t<
+    kD <= 64, TensorCores<kD, 2, 4, 64, 32, 3>,
+    std::conditional_t<kD <= 128, TensorCores<kD, 2, 4, 64, 32, 2>, TensorCores<kD, 1, 8, 32, 16>>>;
 template <class T, int kD>
 using ForwardPlain = std::conditional_t<kD <= 128, Plain<T, kD, 8, 8>, Plain<T, kD, 4, 4>>;
 
@@ -139,15 +152,14 @@ void forward(Stream& stream, Forward<typename Way::Type> a) {
 void flash_forward(Stream& stream, Tensor o, Tensor lse, Tensor q, const FlashKeys& keys,
                    Tensor document_start, const Attention& how) {
   with_gpu_dtype(q.dtype, [&]<class T>() {
-    const Forward<T> a = {
-        .o = heads_of<T>(o),
-        .lse = data_of<float>(lse),
-        .q = heads_of<const T>(q),
-        .k = heads_of<const T>(keys.keys, keys.key_head),
-        .v = heads_of<const T>(keys.values, keys.value_head),
-        .shape = shape_of(q, document_start, how, keys.first),
-        .order = {},
-        .dropout = dropout_of(how)};
+    const Forward<T> a = {.o = heads_of<T>(o),
+                          .lse = data_of<float>(lse),
+                          .q = heads_of<const T>(q),
+                          .k = heads_of<const T>(keys.keys, keys.key_head),
+                          .v = heads_of<const T>(keys.values, keys.value_head),
+                          .shape = shape_of(q, document_start, how, keys.first),
+                          .order = {},
+                          .dropout = dropout_of(how)};
     with_way<T, ForwardTensor, ForwardPlain>(
         a.shape.D, [&]<class Way>() { forward<Way>(stream, a); }, a.o.data, a.q.data, a.k.data,
         a.v.data);

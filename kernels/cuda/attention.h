@@ -60,6 +60,7 @@ class Kept {
   // head: of all samples   rows, columns of the scores begin at row0, column0
   __device__ Kept(const Dropout& dropout, const Shape& shape, int head, int row0, int column0) {
     if constexpr (kDropout) {
+      const typename Way::Place own;
       static_assert(Way::kRowSlots * kSlots <= 64);
       const uint64_t columns = uint64_t(shape.rows);
       const uint64_t first = (dropout.first_head + uint64_t(head)) * columns * columns;
@@ -67,15 +68,14 @@ class Kept {
       uint32_t four = 0;
 #pragma unroll 1
       for (int e = 0; e < Way::kRowSlots * kSlots; ++e) {
-        const int row = row0 + Way::row(e / kSlots), column = column0 + Way::column(e % kSlots);
+        const int row = row0 + own.row(e / kSlots), column = column0 + own.column(e % kSlots);
         const int query = kTransposed ? column : row, key = kTransposed ? row : column;
         const uint64_t element = first + uint64_t(query) * columns + uint64_t(key);
         if (element / 4 != group) {
           group = element / 4;
           const auto words = dropout.mask.words(group);
           four = 0;
-          for (int w = 0; w < 4; ++w)
-            four |= uint32_t(words[size_t(w)] >= dropout.threshold) << w;
+          for (int w = 0; w < 4; ++w) four |= uint32_t(words[size_t(w)] >= dropout.threshold) << w;
         }
         bits_ |= uint64_t(four >> (element % 4) & 1) << e;
       }
@@ -90,8 +90,8 @@ class Kept {
   uint64_t bits_ = 0;
 };
 
-// A block's place: block `block` of `blocks` along the sequence, of one head. Heads come in sections
-// whose keys and values fit the L2 cache together.
+// A block's place: block `block` of `blocks` along the sequence, of one head. Heads come in
+// sections whose keys and values fit the L2 cache together.
 struct Order {
   int heads, blocks;
   int together;  // heads of a section
@@ -119,26 +119,28 @@ inline Order order_of(int heads, int length, int rows_of_block, int keys, int64_
 template <class Way>
 __device__ void hide_columns(typename Way::Scores& s, const Shape& shape, int b, int row0,
                              int column0) {
+  const typename Way::Place own;
 #pragma unroll
   for (int i = 0; i < Way::kRowSlots; ++i) {
-    const int query = row0 + Way::row(i);
+    const int query = row0 + own.row(i);
     const int low = shape.start(b, query) - column0, high = shape.first + query - column0;
 #pragma unroll
     for (int j = 0; j < Way::Scores::kColumnSlots; ++j)
-      if (Way::column(j) < low || Way::column(j) > high) s.at(i, j) = never();
+      if (own.column(j) < low || own.column(j) > high) s.at(i, j) = never();
   }
 }
 // The same where rows are keys and columns queries, at the same positions.
 template <class Way>
 __device__ void hide_rows(typename Way::Scores& s, const Shape& shape, int b, int row0,
                           int column0) {
+  const typename Way::Place own;
 #pragma unroll
   for (int j = 0; j < Way::Scores::kColumnSlots; ++j) {
-    const int query = column0 + Way::column(j);
+    const int query = column0 + own.column(j);
     const int low = shape.start(b, query) - row0, high = query - row0;
 #pragma unroll
     for (int i = 0; i < Way::kRowSlots; ++i)
-      if (Way::row(i) < low || Way::row(i) > high) s.at(i, j) = never();
+      if (own.row(i) < low || own.row(i) > high) s.at(i, j) = never();
   }
 }
 

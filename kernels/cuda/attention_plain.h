@@ -21,8 +21,10 @@ struct Plain {
   static constexpr int tile_bytes(int rows) { return rows * kStride * 4; }
 
   __device__ static int lane() { return int(threadIdx.x) % kWarp; }
-  __device__ static int row(int i) { return i; }
-  __device__ static int column(int) { return lane(); }
+  struct Place {
+    __device__ int row(int i) const { return i; }
+    __device__ int column(int) const { return lane(); }
+  };
   __device__ static float exp2(float x) { return exp2f(x); }
   template <class Op>
   __device__ static float row_reduce(float x, Op op) {

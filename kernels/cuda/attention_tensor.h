@@ -10,19 +10,23 @@ namespace limpid::cuda::flash {
 template <int kD_, int kTiles, int kWarps_, int kTileColumns_, int kChunk_, int kBlocks_ = 1>
 struct TensorCores {
   using Type = bf16;
-  static constexpr int kD = kD_;                    // columns of a head, with padding
-  static constexpr int kWarps = kWarps_;            // of a block
-  static constexpr int kThreads = kWarps * kWarp;   // of a block
-  static constexpr int kBlocks = kBlocks_;          // of a multiprocessor, at least
-  static constexpr int kRows = 16 * kTiles;         // of a warp
+  static constexpr int kD = kD_;                      // columns of a head, with padding
+  static constexpr int kWarps = kWarps_;              // of a block
+  static constexpr int kThreads = kWarps * kWarp;     // of a block
+  static constexpr int kBlocks = kBlocks_;            // of a multiprocessor, at least
+  static constexpr int kRows = 16 * kTiles;           // of a warp
   static constexpr int kTileColumns = kTileColumns_;  // that a stage holds
-  static constexpr int kChunk = kChunk_;            // columns of scores in registers
+  static constexpr int kChunk = kChunk_;              // columns of scores in registers
   static constexpr int kRowSlots = 2 * kTiles;
   static constexpr int kScratchBytes = 0;
   static constexpr int tile_bytes(int rows) { return rows * kD * 2; }
 
-  __device__ static int row(int i) { return 16 * (i / 2) + 8 * (i % 2) + lane_here() / 4; }
-  __device__ static int column(int j) { return 8 * (j / 2) + 2 * (lane_here() % 4) + j % 2; }
+  // Where the scores of a thread lie.
+  struct Place {
+    int lane = lane_here();
+    __device__ int row(int i) const { return 16 * (i / 2) + 8 * (i % 2) + lane / 4; }
+    __device__ int column(int j) const { return 8 * (j / 2) + 2 * (lane % 4) + j % 2; }
+  };
   __device__ static float exp2(float x) { return exp2_fast(x); }
 
   // Over the threads that share a row.
@@ -126,7 +130,7 @@ struct TensorCores {
   // else uses any more.   to: row 0 of the warp; `valid` rows are written
   __device__ static void put(const Sums& sums, int tile, int tile_row, bf16* to, int64_t stride,
                              int valid, int D) {
-    const int lane = lane_here();
+    const Place own;
     const Shared<uint32_t> pairs = shared_memory<uint32_t>(tile);
     const Shared<bf16> rows = shared_memory<bf16>(tile);
     __syncwarp();
@@ -134,18 +138,18 @@ struct TensorCores {
     for (int i = 0; i < kRowSlots; ++i)
 #pragma unroll
       for (int n = 0; n < kD / 8; ++n)
-        pairs[(place(tile_row + row(i), n) + 2 * (lane % 4)) / 2] = pack_bf16(
-            sums.value[i / 2][n][i % 2 * 2], sums.value[i / 2][n][i % 2 * 2 + 1]);
+        pairs[(place(tile_row + own.row(i), n) + own.column(0)) / 2] =
+            pack_bf16(sums.value[i / 2][n][i % 2 * 2], sums.value[i / 2][n][i % 2 * 2 + 1]);
     __syncwarp();
-    const int c0 = lane % kGroup;
-    for (int r = lane / kGroup; r < kRows && r < valid; r += kWarp / kGroup)
+    const int c0 = own.lane % kGroup;
+    for (int r = own.lane / kGroup; r < kRows && r < valid; r += kWarp / kGroup)
       for (int c = c0; c * 8 < D; c += kGroup)
         store(to + r * stride + c * 8, rows.load<8>(place(tile_row + r, c)));
   }
 
  private:
-  static constexpr int kPieces = kD / 8;                      // of a row
-  static constexpr int kGroup = kPieces % 8 == 0 ? 8 : 4;     // of them that change places
+  static constexpr int kPieces = kD / 8;                   // of a row
+  static constexpr int kGroup = kPieces % 8 == 0 ? 8 : 4;  // of them that change places
   static_assert(kPieces % kGroup == 0 && kTileColumns % kChunk == 0 && kChunk % 16 == 0);
 
   static constexpr int kRowBytes = kD * 2;

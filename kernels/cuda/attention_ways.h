@@ -42,7 +42,8 @@ void with_way(int64_t D, F&& f, const Pointers*... pointers) {
   require(D <= 256, "attention: heads of {} columns are too long for the CUDA kernels: 256 at most",
           D);
   bool wide = false;
-  with_width<T>(D, [&]<int kSize>() { wide = kSize > 1; }, pointers...);
+  with_width<T>(
+      D, [&]<int kSize>() { wide = kSize > 1; }, pointers...);
   if constexpr (std::is_same_v<T, bf16>) {
     if (wide && D <= 32) return f.template operator()<Fast<32>>();
     if (wide && D <= 64) return f.template operator()<Fast<64>>();

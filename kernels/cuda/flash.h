@@ -14,8 +14,8 @@ struct FlashKeys {
   int64_t key_head = 0, value_head = 0;
   int64_t first = 0;
 };
-void flash_forward(Stream&, Tensor o, Tensor lse, Tensor q, const FlashKeys&,
-                   Tensor document_start, const Attention&);
+void flash_forward(Stream&, Tensor o, Tensor lse, Tensor q, const FlashKeys&, Tensor document_start,
+                   const Attention&);
 void flash_backward(Stream&, Tensor dqkv, Tensor dout, Tensor o, Tensor lse, Tensor qkv,
                     Tensor document_start, const Attention&);
 
