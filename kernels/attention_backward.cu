@@ -22,7 +22,7 @@ struct Backward {
   float *lse2, *mean;  // (B H, padded rows): lse in log2; sum over D of o dout. See prepare_kernel
   int padded;
   float scale;
-  Shape shape;
+  Sizes sizes;
   Order order;
   Dropout dropout;
 };
@@ -34,16 +34,16 @@ constexpr int kPrepareThreads = 128, kPrepareLanes = 8;
 // Eight lanes a row. Past the last row lse is inf, and so every p there 0.
 template <class T, int kSize>
 __global__ void __launch_bounds__(kPrepareThreads) flash_prepare_kernel(Backward<T> a) {
-  const Shape& shape = a.shape;
+  const Sizes& sizes = a.sizes;
   const int lane = int(threadIdx.x) % kPrepareLanes;
   const int64_t at = (int64_t(blockIdx.x) * kPrepareThreads + int(threadIdx.x)) / kPrepareLanes;
   const int head = int(at / a.padded), row = int(at % a.padded);
-  const bool inside = row < shape.rows;
+  const bool inside = row < sizes.rows;
   float sum = 0;
   if (inside) {
-    const T* o = a.o.at(head / shape.H, row, head % shape.H);
-    const T* dout = a.dout.at(head / shape.H, row, head % shape.H);
-    for (int d = lane * kSize; d < shape.D; d += kPrepareLanes * kSize) {
+    const T* o = a.o.at(head / sizes.H, row, head % sizes.H);
+    const T* dout = a.dout.at(head / sizes.H, row, head % sizes.H);
+    for (int d = lane * kSize; d < sizes.D; d += kPrepareLanes * kSize) {
       const auto x = load<kSize>(o + d), y = load<kSize>(dout + d);
 #pragma unroll
       for (int i = 0; i < kSize; ++i) sum += widen(x.at[i]) * widen(y.at[i]);
@@ -53,7 +53,7 @@ __global__ void __launch_bounds__(kPrepareThreads) flash_prepare_kernel(Backward
     sum += __shfl_xor_sync(0xffffffffu, sum, step);
   if (lane != 0) return;
   a.mean[at] = sum;
-  a.lse2[at] = inside ? a.lse[int64_t(head) * shape.rows + row] * kLog2e : -never();
+  a.lse2[at] = inside ? a.lse[int64_t(head) * sizes.rows + row] * kLog2e : -never();
 }
 
 // ---- dk and dv
@@ -71,11 +71,11 @@ struct KeysBytes {
 
 // The first tile of queries that does not see key `last` nor any before it.
 template <int kColumns>
-__device__ int tiles_that_see(const Shape& shape, int b, int last) {
-  int low = 0, high = (shape.rows + kColumns - 1) / kColumns;
+__device__ int tiles_that_see(const Sizes& sizes, int b, int last) {
+  int low = 0, high = (sizes.rows + kColumns - 1) / kColumns;
   while (low < high) {
     const int middle = (low + high) / 2;
-    shape.start(b, middle * kColumns) <= last ? low = middle + 1 : high = middle;
+    sizes.start(b, middle * kColumns) <= last ? low = middle + 1 : high = middle;
   }
   return low;
 }
@@ -88,31 +88,31 @@ __global__ void __launch_bounds__(Way::kThreads, Way::kBlocks)
     flash_keys_kernel(Backward<typename Way::Type> a) {
   using At = KeysBytes<Way>;
   constexpr int kRows = At::kKeys, kColumns = Way::kTileColumns;
-  const Shape& shape = a.shape;
+  const Sizes& sizes = a.sizes;
   const Order::Place place = a.order.place();
-  const int b = place.head / shape.K, kv = place.head % shape.K, group = shape.H / shape.K;
+  const int b = place.head / sizes.K, kv = place.head % sizes.K, group = sizes.H / sizes.K;
   const int key0 = place.block * kRows;
   const int warp_row = int(threadIdx.x) / kWarp * Way::kRows, warp0 = key0 + warp_row;
   const int first_tile = key0 / kColumns;
-  const int tiles = tiles_that_see<kColumns>(shape, b, key0 + kRows - 1) - first_tile;
+  const int tiles = tiles_that_see<kColumns>(sizes, b, key0 + kRows - 1) - first_tile;
   const int steps = tiles * group;
 
   const auto copy_queries = [&](int step, int stage) {
     const int h = kv * group + step / tiles, row = (first_tile + step % tiles) * kColumns;
-    const int64_t stats = int64_t(b * shape.H + h) * a.padded + row;
+    const int64_t stats = int64_t(b * sizes.H + h) * a.padded + row;
     const int tile = stage * At::kTile, in_stats = stage * At::kStats;
-    Way::template copy<kColumns>(At::kQueries + tile, a.q.at(b, row, h), a.q.row, shape.rows - row,
-                                 shape.D);
+    Way::template copy<kColumns>(At::kQueries + tile, a.q.at(b, row, h), a.q.row, sizes.rows - row,
+                                 sizes.D);
     Way::template copy<kColumns>(At::kDout + tile, a.dout.at(b, row, h), a.dout.row,
-                                 shape.rows - row, shape.D);
+                                 sizes.rows - row, sizes.D);
     if (const int i = int(threadIdx.x); i < kColumns / 4) {
       copy_async(shared_byte(At::kLse + in_stats + i * 16), a.lse2 + stats + i * 4, true);
       copy_async(shared_byte(At::kMean + in_stats + i * 16), a.mean + stats + i * 4, true);
     }
     copy_async_commit();
   };
-  Way::template copy<kRows>(0, a.k.at(b, key0, kv), a.k.row, shape.rows - key0, shape.D);
-  Way::template copy<kRows>(At::kValues, a.v.at(b, key0, kv), a.v.row, shape.rows - key0, shape.D);
+  Way::template copy<kRows>(0, a.k.at(b, key0, kv), a.k.row, sizes.rows - key0, sizes.D);
+  Way::template copy<kRows>(At::kValues, a.v.at(b, key0, kv), a.v.row, sizes.rows - key0, sizes.D);
   copy_queries(0, 0);
 
   typename Way::Sums dk, dv;
@@ -122,29 +122,29 @@ __global__ void __launch_bounds__(Way::kThreads, Way::kBlocks)
     __syncthreads();
     if (step + 1 < steps) copy_queries(step + 1, stage ^ 1);
     const int row = (first_tile + step % tiles) * kColumns;
-    const int head = b * shape.H + kv * group + step / tiles;
+    const int head = b * sizes.H + kv * group + step / tiles;
 #pragma unroll 1
     for (int c = 0; c < kColumns; c += Way::kChunk) {
       const int first = row + c, last = first + Way::kChunk - 1;
-      if (last < warp0 || shape.start(b, first) > warp0 + Way::kRows - 1) continue;
+      if (last < warp0 || sizes.start(b, first) > warp0 + Way::kRows - 1) continue;
       const Shared<float> lse2 = shared_memory<float>(At::kLse + stage * At::kStats) + c;
       const Shared<float> mean = shared_memory<float>(At::kMean + stage * At::kStats) + c;
-      const Kept<Way, kDropout, true> kept(a.dropout, shape, head, warp0, first);
+      const Kept<Way, kDropout, true> kept(a.dropout, sizes, head, warp0, first);
       const typename Way::Place own;
       typename Way::Scores p;
-      Way::add_dots(p, 0, warp_row, At::kQueries + tile, c, shape.D);
-      if (first < warp0 + Way::kRows - 1 || shape.start(b, last) > warp0)
-        hide_rows<Way>(p, shape, b, warp0, first);
+      Way::add_dots(p, 0, warp_row, At::kQueries + tile, c, sizes.D);
+      if (first < warp0 + Way::kRows - 1 || sizes.start(b, last) > warp0)
+        hide_rows<Way>(p, sizes, b, warp0, first);
 #pragma unroll
       for (int j = 0; j < Way::Scores::kColumnSlots; ++j) {
         const float less = lse2[own.column(j)];
 #pragma unroll
         for (int i = 0; i < Way::kRowSlots; ++i)
-          p.at(i, j) = Way::exp2(p.at(i, j) * shape.scale2 - less);
+          p.at(i, j) = Way::exp2(p.at(i, j) * sizes.scale2 - less);
       }
       if constexpr (kKeys) {
         typename Way::Scores dp;
-        Way::add_dots(dp, At::kValues, warp_row, At::kDout + tile, c, shape.D);
+        Way::add_dots(dp, At::kValues, warp_row, At::kDout + tile, c, sizes.D);
 #pragma unroll
         for (int j = 0; j < Way::Scores::kColumnSlots; ++j) {
           const float less = mean[own.column(j)];
@@ -173,10 +173,10 @@ __global__ void __launch_bounds__(Way::kThreads, Way::kBlocks)
     if constexpr (kKeys) dk.scale_row(i, a.scale);
     if constexpr (kValues) dv.scale_row(i, a.dropout.factor);
   }
-  const int valid = shape.rows - warp0;
-  if constexpr (kKeys) Way::put(dk, 0, warp_row, a.dk.at(b, warp0, kv), a.dk.row, valid, shape.D);
+  const int valid = sizes.rows - warp0;
+  if constexpr (kKeys) Way::put(dk, 0, warp_row, a.dk.at(b, warp0, kv), a.dk.row, valid, sizes.D);
   if constexpr (kValues)
-    Way::put(dv, At::kValues, warp_row, a.dv.at(b, warp0, kv), a.dv.row, valid, shape.D);
+    Way::put(dv, At::kValues, warp_row, a.dv.at(b, warp0, kv), a.dv.row, valid, sizes.D);
 }
 
 // ---- dq
@@ -197,26 +197,27 @@ __global__ void __launch_bounds__(Way::kThreads, Way::kBlocks)
     flash_queries_kernel(Backward<typename Way::Type> a) {
   using At = QueriesBytes<Way>;
   constexpr int kRows = At::kRows, kColumns = Way::kTileColumns;
-  const Shape& shape = a.shape;
+  const Sizes& sizes = a.sizes;
   const Order::Place place = a.order.place();
-  const int b = place.head / shape.H, h = place.head % shape.H, kv = h / (shape.H / shape.K);
+  const int b = place.head / sizes.H, h = place.head % sizes.H, kv = h / (sizes.H / sizes.K);
   const int row0 = (a.order.blocks - 1 - place.block) * kRows;  // the longest first
   const int warp_row = int(threadIdx.x) / kWarp * Way::kRows, warp0 = row0 + warp_row;
-  const int low = shape.start(b, warp0), high = shape.start(b, warp0 + Way::kRows - 1);
-  const int end = std::min(row0 + kRows, shape.rows);
+  const int low = sizes.start(b, warp0), high = sizes.start(b, warp0 + Way::kRows - 1);
+  const int seen = warp0 < sizes.rows ? warp0 + Way::kRows - 1 : -1;  // the last key, or none
+  const int end = std::min(row0 + kRows, sizes.rows);
 
   const auto copy_keys = [&](int column, int stage) {
     const int tile = stage * At::kTile;
     Way::template copy<kColumns>(At::kKeys + tile, a.k.at(b, column, kv), a.k.row,
-                                 shape.rows - column, shape.D);
+                                 sizes.rows - column, sizes.D);
     Way::template copy<kColumns>(At::kValues + tile, a.v.at(b, column, kv), a.v.row,
-                                 shape.rows - column, shape.D);
+                                 sizes.rows - column, sizes.D);
     copy_async_commit();
   };
-  int column = shape.start(b, row0) / kColumns * kColumns;
-  Way::template copy<kRows>(0, a.q.at(b, row0, h), a.q.row, shape.rows - row0, shape.D);
-  Way::template copy<kRows>(At::kDout, a.dout.at(b, row0, h), a.dout.row, shape.rows - row0,
-                            shape.D);
+  int column = sizes.start(b, row0) / kColumns * kColumns;
+  Way::template copy<kRows>(0, a.q.at(b, row0, h), a.q.row, sizes.rows - row0, sizes.D);
+  Way::template copy<kRows>(At::kDout, a.dout.at(b, row0, h), a.dout.row, sizes.rows - row0,
+                            sizes.D);
   copy_keys(column, 0);
 
   const typename Way::Place own;
@@ -233,18 +234,18 @@ __global__ void __launch_bounds__(Way::kThreads, Way::kBlocks)
 #pragma unroll 1
     for (int c = 0; c < kColumns; c += Way::kChunk) {
       const int first = column + c, last = first + Way::kChunk - 1;
-      if (first > warp0 + Way::kRows - 1 || last < low) continue;
-      const Kept<Way, kDropout, false> kept(a.dropout, shape, place.head, warp0, first);
+      if (first > seen || last < low) continue;
+      const Kept<Way, kDropout, false> kept(a.dropout, sizes, place.head, warp0, first);
       typename Way::Scores p, dp;
-      Way::add_dots(p, 0, warp_row, At::kKeys + stage * At::kTile, c, shape.D);
-      if (last > warp0 || first < high) hide_columns<Way>(p, shape, b, warp0, first);
-      Way::add_dots(dp, At::kDout, warp_row, At::kValues + stage * At::kTile, c, shape.D);
+      Way::add_dots(p, 0, warp_row, At::kKeys + stage * At::kTile, c, sizes.D);
+      if (last > warp0 || first < high) hide_columns<Way>(p, sizes, b, warp0, first);
+      Way::add_dots(dp, At::kDout, warp_row, At::kValues + stage * At::kTile, c, sizes.D);
 #pragma unroll
       for (int i = 0; i < Way::kRowSlots; ++i)
 #pragma unroll
         for (int j = 0; j < Way::Scores::kColumnSlots; ++j) {
           float& d = dp.at(i, j);
-          d = Way::exp2(p.at(i, j) * shape.scale2 - lse2[i]) *
+          d = Way::exp2(p.at(i, j) * sizes.scale2 - lse2[i]) *
               ((kept(i, j) ? d * a.dropout.factor : 0.0f) - mean[i]);
         }
       Way::add_products(dq, dp, At::kKeys + stage * At::kTile, c, At::kScratch);
@@ -252,7 +253,7 @@ __global__ void __launch_bounds__(Way::kThreads, Way::kBlocks)
   }
 #pragma unroll
   for (int i = 0; i < Way::kRowSlots; ++i) dq.scale_row(i, a.scale);
-  Way::put(dq, 0, warp_row, a.dq.at(b, warp0, h), a.dq.row, shape.rows - warp0, shape.D);
+  Way::put(dq, 0, warp_row, a.dq.at(b, warp0, h), a.dq.row, sizes.rows - warp0, sizes.D);
 }
 
 // ---- the choice of sizes
@@ -278,8 +279,8 @@ template <class Way>
 void keys_gradients(Stream& stream, Backward<typename Way::Type> a) {
   using At = KeysBytes<Way>;
   static_assert(kRowPad % Way::kTileColumns == 0);
-  const Shape& shape = a.shape;
-  a.order = order_of(shape.kv_heads, shape.rows, At::kKeys, shape.rows, shape.D);
+  const Sizes& sizes = a.sizes;
+  a.order = order_of(sizes.kv_heads, sizes.rows, At::kKeys, sizes.rows, sizes.D);
   const Launch how = {"flash_keys", a.order.total(), Way::kThreads, At::kTotal};
   const bool dropout = a.dropout.threshold != 0;
   if constexpr (kOneAtATime<Way>) {
@@ -303,8 +304,8 @@ template <class Way>
 void queries_gradients(Stream& stream, Backward<typename Way::Type> a) {
   using At = QueriesBytes<Way>;
   static_assert(kRowPad % At::kRows == 0);
-  const Shape& shape = a.shape;
-  a.order = order_of(shape.heads, shape.rows, At::kRows, shape.rows, shape.D);
+  const Sizes& sizes = a.sizes;
+  a.order = order_of(sizes.heads, sizes.rows, At::kRows, sizes.rows, sizes.D);
   launch(stream, {"flash_queries", a.order.total(), Way::kThreads, At::kTotal},
          a.dropout.threshold ? flash_queries_kernel<Way, true> : flash_queries_kernel<Way, false>,
          a);
@@ -313,9 +314,9 @@ void queries_gradients(Stream& stream, Backward<typename Way::Type> a) {
 template <class T>
 void prepare(Stream& stream, const Backward<T>& a) {
   with_width<T>(
-      a.shape.D,
+      a.sizes.D,
       [&]<int kSize>() {
-        const int64_t threads = int64_t(a.shape.heads) * a.padded * kPrepareLanes;
+        const int64_t threads = int64_t(a.sizes.heads) * a.padded * kPrepareLanes;
         launch(stream, {"flash_prepare", threads / kPrepareThreads, kPrepareThreads},
                flash_prepare_kernel<T, kSize>, a);
       },
@@ -341,19 +342,19 @@ void flash_backward(Stream& stream, Tensor dqkv, Tensor dout, Tensor o, Tensor l
                      .mean = nullptr,
                      .padded = 0,
                      .scale = how.scale,
-                     .shape = shape_of(qkv, document_start, how, 0),
+                     .sizes = sizes_of(qkv, document_start, how, 0),
                      .order = {},
                      .dropout = dropout_of(how)};
-    a.padded = (a.shape.rows + kRowPad - 1) / kRowPad * kRowPad;
-    const int64_t stats = int64_t(a.shape.heads) * a.padded;
+    a.padded = (a.sizes.rows + kRowPad - 1) / kRowPad * kRowPad;
+    const int64_t stats = int64_t(a.sizes.heads) * a.padded;
     a.lse2 = static_cast<float*>(stream.queue().scratch(2 * stats * int64_t(sizeof(float))));
     a.mean = a.lse2 + stats;
     prepare(stream, a);
     with_way<T, KeysTensor, BackwardPlain>(
-        a.shape.D, [&]<class Way>() { keys_gradients<Way>(stream, a); }, a.dq.data, a.q.data,
+        a.sizes.D, [&]<class Way>() { keys_gradients<Way>(stream, a); }, a.dq.data, a.q.data,
         a.dout.data);
     with_way<T, QueriesTensor, BackwardPlain>(
-        a.shape.D, [&]<class Way>() { queries_gradients<Way>(stream, a); }, a.dq.data, a.q.data,
+        a.sizes.D, [&]<class Way>() { queries_gradients<Way>(stream, a); }, a.dq.data, a.q.data,
         a.dout.data);
   });
 }

@@ -11,7 +11,7 @@ struct Forward {
   Heads<T> o;
   float* lse;  // (B,H,rows), or null
   Heads<const T> q, k, v;
-  Shape shape;
+  Sizes sizes;
   Order order;
   Dropout dropout;
 };
@@ -76,27 +76,29 @@ __global__ void __launch_bounds__(Way::kThreads, kDropout ? 1 : Way::kBlocks)
   constexpr int kTile = Way::tile_bytes(kColumns), kQueries = 0;
   constexpr int kKeys = Way::tile_bytes(kRows), kValues = kKeys + 2 * kTile;
   constexpr int kScratch = kValues + 2 * kTile;
-  const Shape& shape = a.shape;
+  const Sizes& sizes = a.sizes;
   const Order::Place at = a.order.place();
-  const int b = at.head / shape.H, h = at.head % shape.H, kv = h / (shape.H / shape.K);
+  const int b = at.head / sizes.H, h = at.head % sizes.H, kv = h / (sizes.H / sizes.K);
   const int row0 = (a.order.blocks - 1 - at.block) * kRows;  // the longest first
   const int warp_row = int(threadIdx.x) / kWarp * Way::kRows, warp0 = row0 + warp_row;
-  const int low = shape.start(b, warp0), high = shape.start(b, warp0 + Way::kRows - 1);
-  const int end = std::min(shape.first + row0 + kRows, shape.keys);
+  const int low = sizes.start(b, warp0), high = sizes.start(b, warp0 + Way::kRows - 1);
+  // The last key that the warp sees; none where it has no rows.
+  const int seen = warp0 < sizes.rows ? sizes.first + warp0 + Way::kRows - 1 : -1;
+  const int end = std::min(sizes.first + row0 + kRows, sizes.keys);
 
   const auto copy_keys = [&](int column, int stage) {
     Way::template copy<kColumns>(kKeys + stage * kTile, a.k.at(b, column, kv), a.k.row,
-                                 shape.keys - column, shape.D);
+                                 sizes.keys - column, sizes.D);
     Way::template copy<kColumns>(kValues + stage * kTile, a.v.at(b, column, kv), a.v.row,
-                                 shape.keys - column, shape.D);
+                                 sizes.keys - column, sizes.D);
     copy_async_commit();
   };
-  int column = shape.start(b, row0) / kColumns * kColumns;
-  Way::template copy<kRows>(kQueries, a.q.at(b, row0, h), a.q.row, shape.rows - row0, shape.D);
+  int column = sizes.start(b, row0) / kColumns * kColumns;
+  Way::template copy<kRows>(kQueries, a.q.at(b, row0, h), a.q.row, sizes.rows - row0, sizes.D);
   copy_keys(column, 0);
 
   typename Way::Sums sums;
-  Softmax<Way> softmax(shape.scale2);
+  Softmax<Way> softmax(sizes.scale2);
   for (int stage = 0; column < end; column += kColumns, stage ^= 1) {
     copy_async_wait<0>();
     __syncthreads();
@@ -104,11 +106,11 @@ __global__ void __launch_bounds__(Way::kThreads, kDropout ? 1 : Way::kBlocks)
 #pragma unroll 1
     for (int c = 0; c < kColumns; c += Way::kChunk) {
       const int first = column + c, last = first + Way::kChunk - 1;
-      if (first > shape.first + warp0 + Way::kRows - 1 || last < low) continue;
-      const Kept<Way, kDropout, false> kept(a.dropout, shape, at.head, warp0, first);
+      if (first > seen || last < low) continue;
+      const Kept<Way, kDropout, false> kept(a.dropout, sizes, at.head, warp0, first);
       typename Way::Scores s;
-      Way::add_dots(s, kQueries, warp_row, kKeys + stage * kTile, c, shape.D);
-      if (last > shape.first + warp0 || first < high) hide_columns<Way>(s, shape, b, warp0, first);
+      Way::add_dots(s, kQueries, warp_row, kKeys + stage * kTile, c, sizes.D);
+      if (last > sizes.first + warp0 || first < high) hide_columns<Way>(s, sizes, b, warp0, first);
       softmax.add(s, sums);
 #pragma unroll
       for (int i = 0; i < Way::kRowSlots; ++i)
@@ -125,10 +127,10 @@ __global__ void __launch_bounds__(Way::kThreads, kDropout ? 1 : Way::kBlocks)
     const float total = Way::row_reduce(softmax.total[i], Plus());
     const int row = warp0 + own.row(i);
     sums.scale_row(i, a.dropout.factor / total);
-    if (a.lse && own.column(0) == 0 && row < shape.rows)
-      a.lse[int64_t(at.head) * shape.rows + row] = (softmax.shift(i) + log2f(total)) * kLn2;
+    if (a.lse && own.column(0) == 0 && row < sizes.rows)
+      a.lse[int64_t(at.head) * sizes.rows + row] = (softmax.shift(i) + log2f(total)) * kLn2;
   }
-  Way::put(sums, kQueries, warp_row, a.o.at(b, warp0, h), a.o.row, shape.rows - warp0, shape.D);
+  Way::put(sums, kQueries, warp_row, a.o.at(b, warp0, h), a.o.row, sizes.rows - warp0, sizes.D);
 }
 
 // What calculates a head of kD columns forward.
@@ -141,7 +143,7 @@ using ForwardPlain = std::conditional_t<kD <= 128, Plain<T, kD, 8, 8>, Plain<T, 
 
 template <class Way>
 void forward(Stream& stream, Forward<typename Way::Type> a) {
-  a.order = order_of(a.shape.heads, a.shape.rows, kBlockRows<Way>, a.shape.keys, a.shape.D);
+  a.order = order_of(a.sizes.heads, a.sizes.rows, kBlockRows<Way>, a.sizes.keys, a.sizes.D);
   const auto kernel =
       a.dropout.threshold ? flash_forward_kernel<Way, true> : flash_forward_kernel<Way, false>;
   launch(stream, {"flash_forward", a.order.total(), Way::kThreads, kForwardBytes<Way>}, kernel, a);
@@ -157,11 +159,11 @@ void flash_forward(Stream& stream, Tensor o, Tensor lse, Tensor q, const FlashKe
                           .q = heads_of<const T>(q),
                           .k = heads_of<const T>(keys.keys, keys.key_head),
                           .v = heads_of<const T>(keys.values, keys.value_head),
-                          .shape = shape_of(q, document_start, how, keys.first),
+                          .sizes = sizes_of(q, document_start, how, keys.first),
                           .order = {},
                           .dropout = dropout_of(how)};
     with_way<T, ForwardTensor, ForwardPlain>(
-        a.shape.D, [&]<class Way>() { forward<Way>(stream, a); }, a.o.data, a.q.data, a.k.data,
+        a.sizes.D, [&]<class Way>() { forward<Way>(stream, a); }, a.o.data, a.q.data, a.k.data,
         a.v.data);
   });
 }

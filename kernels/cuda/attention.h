@@ -29,7 +29,7 @@ Heads<T> heads_of(const Tensor& packed, int64_t first = 0) {
   return {packed.as<T>() + first * D, T_ * N * D, N * D, D};
 }
 
-struct Shape {
+struct Sizes {
   int heads, kv_heads;  // of all samples together: B H and B K
   int H, K;
   int rows, keys;  // positions of queries and of keys
@@ -58,11 +58,11 @@ template <class Way, bool kDropout, bool kTransposed>
 class Kept {
  public:
   // head: of all samples   rows, columns of the scores begin at row0, column0
-  __device__ Kept(const Dropout& dropout, const Shape& shape, int head, int row0, int column0) {
+  __device__ Kept(const Dropout& dropout, const Sizes& sizes, int head, int row0, int column0) {
     if constexpr (kDropout) {
       const typename Way::Place own;
       static_assert(Way::kRowSlots * kSlots <= 64);
-      const uint64_t columns = uint64_t(shape.rows);
+      const uint64_t columns = uint64_t(sizes.rows);
       const uint64_t first = (dropout.first_head + uint64_t(head)) * columns * columns;
       uint64_t group = ~uint64_t(0);
       uint32_t four = 0;
@@ -117,13 +117,13 @@ inline Order order_of(int heads, int length, int rows_of_block, int keys, int64_
 // Scores whose query does not see their key become -inf. Rows are queries from row0 on, columns
 // keys from column0 on.
 template <class Way>
-__device__ void hide_columns(typename Way::Scores& s, const Shape& shape, int b, int row0,
+__device__ void hide_columns(typename Way::Scores& s, const Sizes& sizes, int b, int row0,
                              int column0) {
   const typename Way::Place own;
 #pragma unroll
   for (int i = 0; i < Way::kRowSlots; ++i) {
     const int query = row0 + own.row(i);
-    const int low = shape.start(b, query) - column0, high = shape.first + query - column0;
+    const int low = sizes.start(b, query) - column0, high = sizes.first + query - column0;
 #pragma unroll
     for (int j = 0; j < Way::Scores::kColumnSlots; ++j)
       if (own.column(j) < low || own.column(j) > high) s.at(i, j) = never();
@@ -131,13 +131,13 @@ __device__ void hide_columns(typename Way::Scores& s, const Shape& shape, int b,
 }
 // The same where rows are keys and columns queries, at the same positions.
 template <class Way>
-__device__ void hide_rows(typename Way::Scores& s, const Shape& shape, int b, int row0,
+__device__ void hide_rows(typename Way::Scores& s, const Sizes& sizes, int b, int row0,
                           int column0) {
   const typename Way::Place own;
 #pragma unroll
   for (int j = 0; j < Way::Scores::kColumnSlots; ++j) {
     const int query = column0 + own.column(j);
-    const int low = shape.start(b, query) - row0, high = query - row0;
+    const int low = sizes.start(b, query) - row0, high = query - row0;
 #pragma unroll
     for (int i = 0; i < Way::kRowSlots; ++i)
       if (own.row(i) < low || own.row(i) > high) s.at(i, j) = never();

@@ -7,7 +7,7 @@
 namespace limpid::cuda::flash {
 
 // The keys of a call are at positions from 0 to the last query's.
-inline Shape shape_of(const Tensor& q, const Tensor& document_start, const Attention& how,
+inline Sizes sizes_of(const Tensor& q, const Tensor& document_start, const Attention& how,
                       int64_t first) {
   require(how.scale > 0, "attention: a scale of {} has no CUDA kernels: they need one above 0",
           how.scale);
