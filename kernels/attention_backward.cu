@@ -203,7 +203,6 @@ __global__ void __launch_bounds__(Way::kThreads, Way::kBlocks)
   const int row0 = (a.order.blocks - 1 - place.block) * kRows;  // the longest first
   const int warp_row = int(threadIdx.x) / kWarp * Way::kRows, warp0 = row0 + warp_row;
   const int low = sizes.start(b, warp0), high = sizes.start(b, warp0 + Way::kRows - 1);
-  const int seen = warp0 < sizes.rows ? warp0 + Way::kRows - 1 : -1;  // the last key, or none
   const int end = std::min(row0 + kRows, sizes.rows);
 
   const auto copy_keys = [&](int column, int stage) {
@@ -234,7 +233,7 @@ __global__ void __launch_bounds__(Way::kThreads, Way::kBlocks)
 #pragma unroll 1
     for (int c = 0; c < kColumns; c += Way::kChunk) {
       const int first = column + c, last = first + Way::kChunk - 1;
-      if (first > seen || last < low) continue;
+      if (first > warp0 + Way::kRows - 1 || last < low) continue;
       const Kept<Way, kDropout, false> kept(a.dropout, sizes, place.head, warp0, first);
       typename Way::Scores p, dp;
       Way::add_dots(p, 0, warp_row, At::kKeys + stage * At::kTile, c, sizes.D);
