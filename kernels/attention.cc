@@ -187,9 +187,11 @@ Sizes check(Tensor o, Tensor qkv, const Attention& how) {
   return s;
 }
 
-void check_document_start(Tensor document_start, const Sizes& s) {
+// A GPU's values are not looked at.
+void check_document_start(Device device, Tensor document_start, const Sizes& s) {
   if (!document_start) return;
   require_tensor(document_start, DType::i32, {s.B, s.T}, "document_start");
+  if (device != Device::cpu) return;
   const auto starts = document_start.matrix<const int32_t>();
   for (int64_t b = 0; b < s.B; ++b)
     for (int64_t t = 0; t < s.T; ++t)
@@ -277,8 +279,10 @@ void attention_forward(Stream& stream, Tensor o, Tensor lse, Tensor qkv, Tensor 
                        const Attention& how) {
   const Sizes s = check(o, qkv, how);
   require_tensor(lse, accum_dtype(qkv.dtype), {s.B, s.H, s.T}, "lse");
-  check_document_start(document_start, s);
+  check_document_start(stream.device, document_start, s);
   stream.flops += flops(s, 2);
+  if (stream.device == Device::cuda)
+    return cuda::attention_forward(stream, o, lse, qkv, document_start, how);
   with_dtype(qkv.dtype, [&]<class T>() { forward<T>(o, lse, qkv, document_start, how, s); });
 }
 
@@ -288,14 +292,16 @@ void attention_backward(Stream& stream, Tensor dqkv, Tensor dout, Tensor o, Tens
   require_tensor(dqkv, qkv.dtype, qkv.shape, "dqkv");
   require_tensor(dout, qkv.dtype, o.shape, "dout");
   require_tensor(lse, accum_dtype(qkv.dtype), {s.B, s.H, s.T}, "lse");
-  check_document_start(document_start, s);
+  check_document_start(stream.device, document_start, s);
   stream.flops += flops(s, 5);
+  if (stream.device == Device::cuda)
+    return cuda::attention_backward(stream, dqkv, dout, o, lse, qkv, document_start, how);
   with_dtype(qkv.dtype,
              [&]<class T>() { backward<T>(dqkv, dout, o, lse, qkv, document_start, how, s); });
 }
 
-void attention_cached(Stream&, Tensor o, Tensor keys, Tensor values, Tensor qkv, int64_t position,
-                      const Attention& how) {
+void attention_cached(Stream& stream, Tensor o, Tensor keys, Tensor values, Tensor qkv,
+                      int64_t position, const Attention& how) {
   const Sizes s = check(o, qkv, how);
   const int64_t rows = keys.shape.rank() == 4 ? keys.shape[1] : 0;
   require_tensor(keys, qkv.dtype, {s.B, rows, s.K, s.D}, "keys");
@@ -303,6 +309,8 @@ void attention_cached(Stream&, Tensor o, Tensor keys, Tensor values, Tensor qkv,
   require(position >= 0 && position + s.T <= rows,
           "attention: {} new positions from {} do not fit a cache of {}", s.T, position, rows);
   require(how.dropout == 0, "attention: dropout is {}, but generation has none", how.dropout);
+  if (stream.device == Device::cuda)
+    return cuda::attention_cached(stream, o, keys, values, qkv, position, how);
   with_dtype(qkv.dtype, [&]<class T>() { cached<T>(o, keys, values, qkv, position, how, s); });
 }
 

@@ -34,4 +34,14 @@ void attention_backward(Stream&, Tensor dqkv, Tensor dout, Tensor o, Tensor lse,
 void attention_cached(Stream&, Tensor o, Tensor keys, Tensor values, Tensor qkv, int64_t position,
                       const Attention&);
 
+// The same on a GPU (core/cuda.h says why they are weak), after the checks of those above.
+namespace cuda {
+[[gnu::weak]] void attention_forward(Stream&, Tensor o, Tensor lse, Tensor qkv,
+                                     Tensor document_start, const Attention&);
+[[gnu::weak]] void attention_backward(Stream&, Tensor dqkv, Tensor dout, Tensor o, Tensor lse,
+                                      Tensor qkv, Tensor document_start, const Attention&);
+[[gnu::weak]] void attention_cached(Stream&, Tensor o, Tensor keys, Tensor values, Tensor qkv,
+                                    int64_t position, const Attention&);
+}  // namespace cuda
+
 }  // namespace limpid

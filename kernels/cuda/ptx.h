@@ -35,6 +35,15 @@ __device__ Shared<T> shared_memory(int byte = 0) {
   return Shared<T>(reinterpret_cast<T*>(shared_bytes + byte));
 }
 
+// A byte of the block's shared memory as instructions name it: for many addresses in few registers.
+struct SharedByte {
+  uint32_t address;
+  __device__ SharedByte operator+(int bytes) const { return {address + uint32_t(bytes)}; }
+};
+__device__ inline SharedByte shared_byte(int byte) {
+  return {shared_memory<unsigned char>(0).address() + uint32_t(byte)};
+}
+
 // Past every cache that could keep it: for what is read or written once.
 template <int kSize, class T>
 __device__ Pack<T, kSize> load_once(const T* from) {
@@ -52,6 +61,14 @@ __device__ void store_once(T* to, const Pack<T, kSize>& pack) {
     __stcs(reinterpret_cast<uint4*>(to), *reinterpret_cast<const uint4*>(&pack));
   else
     *reinterpret_cast<Pack<T, kSize>*>(to) = pack;
+}
+
+// The thread's place in its warp, asked for anew at every call: what is made of it is then not kept
+// in registers from one loop to the next, as it would be if it came from threadIdx.
+__device__ inline int lane_here() {
+  int lane;
+  asm volatile("mov.u32 %0, %%laneid;" : "=r"(lane));
+  return lane;
 }
 
 // 2^x to 2 ulp; subnormal results are 0.
@@ -72,6 +89,11 @@ __device__ inline uint32_t pack_bf16(float low, float high) {
 template <class T>
 __device__ void copy_async(const Shared<T>& to, const T* from, bool valid) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to.address()), "l"(from),
+               "r"(valid ? 16 : 0)
+               : "memory");
+}
+__device__ inline void copy_async(SharedByte to, const void* from, bool valid) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to.address), "l"(from),
                "r"(valid ? 16 : 0)
                : "memory");
 }
@@ -97,6 +119,19 @@ __device__ inline void load_matrices_transposed(uint32_t (&out)[4], const Shared
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
                : "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3])
                : "r"(row.address())
+               : "memory");
+}
+
+__device__ inline void load_matrices(uint32_t (&out)[4], SharedByte row) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+               : "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3])
+               : "r"(row.address)
+               : "memory");
+}
+__device__ inline void load_matrices_transposed(uint32_t (&out)[4], SharedByte row) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+               : "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3])
+               : "r"(row.address)
                : "memory");
 }
 

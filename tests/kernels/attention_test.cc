@@ -1,6 +1,7 @@
 #include "kernels/attention.h"
 
 #include <cstring>
+#include <span>
 
 #include "tests/reference/attention.h"
 #include "tests/support/check_op.h"
@@ -20,6 +21,13 @@ struct Sizes {
 // One token, grouped heads, all heads on one key, and more tokens than any block, unevenly so.
 const std::vector<Sizes> kSizes = {{1, 1, 1, 1, 1},  {2, 7, 4, 2, 8},   {1, 19, 3, 3, 5},
                                    {1, 48, 2, 1, 4}, {1, 101, 4, 1, 6}, {1, 49, 1, 1, 64}};
+// On a GPU: more rows than a tile and than a block; in bf16, of heads as wide as tiles too.
+const std::vector<Sizes> kGpuSizes = {
+    {1, 1, 1, 1, 1}, {2, 7, 4, 2, 8}, {1, 67, 2, 1, 5}, {1, 130, 2, 1, 64}, {1, 161, 1, 1, 128}};
+std::span<const Sizes> sizes_of(const Op& op) {
+  if (op.device == Device::cpu) return kSizes;
+  return std::span(kGpuSizes).first(op.dtype == DType::bf16 ? 5 : 3);
+}
 
 Attention attention_of(const Sizes& n, float dropout) {
   return {.heads = n.H,
@@ -83,25 +91,41 @@ std::vector<double> document_starts(const Sizes& n) {
 }
 
 TEST_P(AttentionTest, Causal) {
-  for (const Sizes& n : kSizes) {
+  for (const Sizes& n : sizes_of(GetParam())) {
     SCOPED_TRACE(to_string(n.qkv()));
     check_op(GetParam(), attention_case(n, {}, 0));
   }
 }
 
 TEST_P(AttentionTest, WithinDocuments) {
-  for (const Sizes& n : kSizes) {
+  for (const Sizes& n : sizes_of(GetParam())) {
     SCOPED_TRACE(to_string(n.qkv()));
     check_op(GetParam(), attention_case(n, document_starts(n), 0));
   }
 }
 
 TEST_P(AttentionTest, WithDropout) {
-  for (const Sizes& n : kSizes) {
+  for (const Sizes& n : sizes_of(GetParam())) {
     SCOPED_TRACE(to_string(n.qkv()));
     check_op(GetParam(), attention_case(n, {}, 0.25f));
   }
   check_op(GetParam(), attention_case(kSizes[1], document_starts(kSizes[1]), 0.5f));
+}
+
+// Tiles are as wide as the next of 32, 64, 96, 128 and 256 columns, or f32 where 8 does not divide.
+TEST_P(AttentionTest, HeadsOfAnyWidth) {
+  for (int64_t D : {24, 40, 72, 100, 136, 132}) {
+    if (GetParam().device == Device::cpu && D > 40) break;
+    SCOPED_TRACE(D);
+    check_op(GetParam(), attention_case({1, 50, 1, 1, D}, {}, D == 136 ? 0.25f : 0));
+  }
+}
+
+// Documents that begin and end within tiles, between them, and tiles ahead.
+TEST_P(AttentionTest, DocumentsAndDropoutAcrossTiles) {
+  if (GetParam().device == Device::cpu) GTEST_SKIP() << "the tests above have its blocks";
+  const Sizes n = {1, 270, 2, 2, GetParam().dtype == DType::bf16 ? 64 : 8};
+  check_op(GetParam(), attention_case(n, document_starts(n), 0.25f));
 }
 
 // Scores of thousands: a row is all on one column, and nothing overflows.
@@ -121,31 +145,43 @@ TEST_P(AttentionTest, SharpScores) {
   check_op(GetParam(), op_case);
 }
 
-// Tokens put in by threes, twos and ones see what attention over all of them sees.
+// Tokens put in some at a time see what attention over all of them sees.
 TEST_P(AttentionTest, CachedIsAttentionRowByRow) {
-  for (const Sizes& n : {Sizes{2, 11, 4, 2, 8}, Sizes{1, 64, 3, 1, 5}}) {
+  struct Pieces {
+    Sizes n;
+    std::vector<int64_t> counts;
+  };
+  for (const Pieces& pieces :
+       {Pieces{{2, 11, 4, 2, 8}, {3, 1, 2, 3, 2}}, Pieces{{1, 41, 3, 1, 5}, {1, 33, 2, 5}},
+        Pieces{{2, 70, 2, 1, 64}, {63, 2, 4, 1}}}) {
+    const Sizes& n = pieces.n;
+    SCOPED_TRACE(to_string(n.qkv()));
     OpCase op_case = attention_case(n, {}, 0);
     const Attention how = attention_of(n, 0);
     op_case.saved = {constant("keys", {n.B, n.T + 3, n.K, n.D}),
                      constant("values", {n.B, n.T + 3, n.K, n.D})};
     op_case.backward = {};
     op_case.forward = [=](Stream& s, const Tensors& v) {
-      const int64_t element = size_of(v["qkv"].dtype);
-      Buffer piece_memory(Device::cpu, v["qkv"].bytes() + v["o"].bytes(), "pieces");
-      for (int64_t t = 0, count = 0; t < n.T; t += count) {
-        count = std::min(n.T - t, 1 + (t + 2) % 3);
-        const Tensor in = piece_memory.tensor(0, {n.B, count, n.H + 2 * n.K, n.D}, v["qkv"].dtype);
-        const Tensor out = piece_memory.tensor(v["qkv"].bytes(), {n.B, count, n.H, n.D}, in.dtype);
-        const int64_t in_row = (n.H + 2 * n.K) * n.D * element, out_row = n.H * n.D * element;
-        for (int64_t b = 0; b < n.B; ++b)
-          std::memcpy(static_cast<char*>(in.data) + b * count * in_row,
-                      static_cast<char*>(v["qkv"].data) + (b * n.T + t) * in_row,
-                      size_t(count * in_row));
+      const Buffer memory(s.device, v["qkv"].bytes() + v["o"].bytes(), "pieces");
+      int64_t t = 0;
+      for (int64_t count : pieces.counts) {
+        const Tensor in = memory.tensor(0, {n.B, count, n.H + 2 * n.K, n.D}, v["qkv"].dtype);
+        const Tensor out = memory.tensor(v["qkv"].bytes(), {n.B, count, n.H, n.D}, in.dtype);
+        const auto whole = [&](const char* name, int64_t b) {
+          return v[name]
+              .slice(b, b + 1)
+              .reshape({n.T, v[name].numel() / n.rows()})
+              .slice(t, t + count);
+        };
+        const auto piece = [&](Tensor of, int64_t b) {
+          return of.slice(b, b + 1).reshape({count, of.numel() / n.B / count});
+        };
+        for (int64_t b = 0; b < n.B; ++b) copy(s, piece(in, b), whole("qkv", b));
         attention_cached(s, out, v["keys"], v["values"], in, t, how);
-        for (int64_t b = 0; b < n.B; ++b)
-          std::memcpy(static_cast<char*>(v["o"].data) + (b * n.T + t) * out_row,
-                      static_cast<char*>(out.data) + b * count * out_row, size_t(count * out_row));
+        for (int64_t b = 0; b < n.B; ++b) copy(s, whole("o", b), piece(out, b));
+        t += count;
       }
+      synchronize(s);
     };
     check_op(GetParam(), op_case);
   }

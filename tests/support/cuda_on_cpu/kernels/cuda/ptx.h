@@ -64,6 +64,12 @@ Shared<T> shared_memory(int byte = 0) {
   return Shared<T>(size_t(byte));
 }
 
+struct SharedByte {
+  uint32_t address;
+  SharedByte operator+(int bytes) const { return {address + uint32_t(bytes)}; }
+};
+inline SharedByte shared_byte(int byte) { return {uint32_t(byte)}; }
+
 template <int kSize, class T>
 Pack<T, kSize> load_once(const T* from) {
   return load<kSize>(from);
@@ -72,6 +78,8 @@ template <class T, int kSize>
 void store_once(T* to, const Pack<T, kSize>& pack) {
   store(to, pack);
 }
+
+inline int lane_here() { return emulated::here().lane(); }
 
 inline float exp2_fast(float x) { return std::exp2(x); }
 
@@ -86,6 +94,9 @@ void copy_async(const Shared<T>& to, const T* from, bool valid) {
     emulated::fault("a copy of 16 bytes that does not begin on 16 bytes");
   if (valid) std::memcpy(copy.words, from, 16);
   emulated::begin_copy(copy);
+}
+inline void copy_async(SharedByte to, const void* from, bool valid) {
+  copy_async(Shared<uint32_t>(to.address), static_cast<const uint32_t*>(from), valid);
 }
 inline void copy_async_commit() { emulated::commit_copies(); }
 template <int kGroups>
@@ -127,6 +138,15 @@ inline void load_matrices_transposed(uint32_t (&out)[4], const Shared<bf16>& row
   const int g = emulated::here().lane() / 4, t = emulated::here().lane() % 4;
   for (int m = 0; m < 4; ++m)
     out[m] = uint32_t(matrices[m][2 * t][g]) | uint32_t(matrices[m][2 * t + 1][g]) << 16;
+}
+
+inline void load_matrices(uint32_t (&out)[4], SharedByte row,
+                          std::source_location where = std::source_location::current()) {
+  load_matrices(out, Shared<bf16>(row.address), where);
+}
+inline void load_matrices_transposed(uint32_t (&out)[4], SharedByte row,
+                                     std::source_location where = std::source_location::current()) {
+  load_matrices_transposed(out, Shared<bf16>(row.address), where);
 }
 
 inline void mma(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1,
