@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# Set-up, build and all tests: first the optimised build, then the fast tests again under AddressSanitizer and
-# UndefinedBehaviorSanitizer. Exits with a status other than 0 if anything fails.
-#   ./test.sh [release | sanitized]     one half only
+# Set-up, build and all tests: first the optimised build, then what the CUDA build adds to it (where there is a toolkit),
+# then the fast tests again under AddressSanitizer and UndefinedBehaviorSanitizer. Exits with a status other than 0 if
+# anything fails.
+#   ./test.sh [release | cuda | sanitized]     one part only
 set -euo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")"
 
 part=${1:-all}
 case "$part" in
-  all | release | sanitized) ;;
-  *) echo "test: unknown argument '$part'; there is release, sanitized, or nothing for both" >&2 && exit 2 ;;
+  all | release | cuda | sanitized) ;;
+  *) echo "test: unknown argument '$part'; there is release, cuda, sanitized, or nothing for all" >&2 && exit 2 ;;
 esac
 jobs=$(nproc)
 summary=()
@@ -33,7 +34,7 @@ finish() {
   if [ $failed = yes ]; then echo "FAILED"; else echo "all passed in $SECONDS s"; fi
 }
 
-# configure, build, test; what fails ends this half, and the other one still runs.
+# configure, build, test; what fails ends this part, and the others still run.
 half() {
   local preset=$1
   shift
@@ -43,10 +44,23 @@ half() {
 }
 release() { half cpu && run "examples of the documents" scripts/check_docs.sh; }
 sanitized() { half debug -LE slow; }
+# The programs and gpu_test only: the other tests ran above, and without a GPU they would run the same code here. Objects
+# of .cc files are the same as in preset cpu, and ccache has them.
+cuda() {
+  if ! command -v nvcc >/dev/null; then
+    echo && echo "== no CUDA toolkit: the CUDA build is skipped"
+    summary+=("no CUDA toolkit: the CUDA build is skipped")
+    return
+  fi
+  run "configure cuda" cmake --preset cuda &&
+    run "build cuda" cmake --build --preset cuda -j "$jobs" --target limpid_programs gpu_test &&
+    run "test cuda" ctest --preset cuda -L '^(cuda|gpu)$'
+}
 
 if run "set-up" scripts/setup.sh; then
-  [ "$part" = sanitized ] || release || true
-  [ "$part" = release ] || sanitized || true
+  for each in release cuda sanitized; do
+    [ "$part" != all ] && [ "$part" != $each ] || $each || true
+  done
 fi
 finish
 [ $failed = no ]

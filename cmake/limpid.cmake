@@ -20,6 +20,7 @@ add_compile_options("$<$<COMPILE_LANGUAGE:CXX>:${limpid_host_options}>")
 find_program(LIMPID_CCACHE ccache)
 if(LIMPID_CCACHE)
   set(CMAKE_CXX_COMPILER_LAUNCHER ${LIMPID_CCACHE})
+  set(CMAKE_CUDA_COMPILER_LAUNCHER ${LIMPID_CCACHE})
 endif()
 
 set(LIMPID_LAYERS core kernels parallel model optim data checkpoint adapt plan eval train recipes apps)
@@ -49,16 +50,16 @@ function(limpid_library name)
   endforeach()
 endfunction()
 
-# The CUDA backend: every .cu of core/ and kernels/ as objects, which a program has whole or not at all (core/cuda.h).
-# Made here by nvcc where LIMPID_CUDA is on; tests/ makes it once more for the emulator.
+# The CUDA backend as objects, which a program has whole or not at all (core/cuda.h): every .cu of core/ and kernels/ by
+# nvcc, what calls NVIDIA's libraries, in kernels/cuda/, by the host's compiler. Spilled registers are an error. tests/
+# compiles the same .cu files for the emulator.
 function(limpid_cuda_backend)
-  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/core/*.cu ${CMAKE_SOURCE_DIR}/kernels/*.cu
-    ${CMAKE_SOURCE_DIR}/kernels/cuda/*.cu)
-  add_library(limpid_cuda OBJECT ${sources})
-  set_target_properties(limpid_cuda PROPERTIES CUDA_ARCHITECTURES "80-real;90a-real;90-virtual"
-    CUDA_STANDARD 20 CUDA_STANDARD_REQUIRED ON)
-  target_compile_options(limpid_cuda PRIVATE --expt-relaxed-constexpr --extended-lambda -Xptxas=-v,-warn-spills)
-  target_link_libraries(limpid_cuda PUBLIC limpid_kernels CUDA::cudart_static CUDA::cublasLt limpid::cudnn)
+  file(GLOB kernels CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/core/*.cu ${CMAKE_SOURCE_DIR}/kernels/*.cu)
+  file(GLOB libraries CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/kernels/cuda/*.cc)
+  add_library(limpid_cuda OBJECT ${kernels} ${libraries})
+  target_compile_options(limpid_cuda PRIVATE
+    "$<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr;--extended-lambda;--compress-mode=none;-Xptxas=-warn-spills,-Werror>")
+  target_link_libraries(limpid_cuda PUBLIC limpid_kernels limpid::cudart limpid::cublaslt limpid::cudnn)
 endfunction()
 
 # limpid_commit.h for a library: the commit that the build is of, looked up at each build.
@@ -81,11 +82,10 @@ function(limpid_programs)
   foreach(path IN LISTS programs)
     get_filename_component(name ${path} NAME_WE)
     add_executable(limpid-${name} ${path})
-    target_link_libraries(limpid-${name} PRIVATE limpid_apps)
-    if(LIMPID_CUDA)
-      target_link_libraries(limpid-${name} PRIVATE limpid_cuda)
-    endif()
+    target_link_libraries(limpid-${name} PRIVATE limpid_apps $<TARGET_NAME_IF_EXISTS:limpid_cuda>)
+    list(APPEND all limpid-${name})
   endforeach()
+  add_custom_target(limpid_programs DEPENDS ${all})
 endfunction()
 
 # limpid_tests(NAME): every tests/NAME/*_test.cc in one program, one ctest entry a test. Those with Slow in their name

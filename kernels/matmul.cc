@@ -229,11 +229,30 @@ void add_rows(Accum<T>* db, View<const T, 2> dy) {
   }
 }
 
+template <class T>
+void fill_random(T* values, int64_t count) {
+  for (int64_t i = 0; i < count; ++i)
+    values[i] = T(float(mix64(uint64_t(i)) >> 40) * 0x1p-24f - 0.5f);
+}
+
+template <class F>
+double least_seconds(int repeats, F&& work) {
+  double least = std::numeric_limits<double>::infinity();
+  for (int i = 0; i < repeats; ++i) {
+    const auto begin = std::chrono::steady_clock::now();
+    work();
+    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
+    least = std::min(least, took.count());
+  }
+  return least;
+}
+
 }  // namespace
 
 void matmul(Stream& stream, Tensor c, Tensor a, Tensor b, const Matmul& how) {
   check(c, a, b, how);
   stream.flops += 2.0 * double(a.numel()) * double(c.cols());
+  if (stream.device == Device::cuda) return cuda::matmul(stream, c, a, b, how);
   const bool done = with_dtype(a.dtype, [&]<class T>() {
     return c.dtype == a.dtype ? Product<T, T>(c, a, b, how).run()
                               : Product<T, Accum<T>>(c, a, b, how).run();
@@ -241,8 +260,9 @@ void matmul(Stream& stream, Tensor c, Tensor a, Tensor b, const Matmul& how) {
   require(done, "matmul: oneDNN refused a product of {} and {}", a.shape, b.shape);
 }
 
-void bias_backward(Stream&, Tensor db, Tensor dy) {
+void bias_backward(Stream& stream, Tensor db, Tensor dy) {
   require_tensor(db, accum_dtype(dy.dtype), {dy.cols()}, "db");
+  if (stream.device == Device::cuda) return cuda::bias_backward(stream, db, dy);
   with_dtype(dy.dtype, [&]<class T>() { add_rows<T>(db.as<Accum<T>>(), dy.matrix<const T>()); });
 }
 
@@ -250,16 +270,34 @@ double gemm_rate_gflops(int64_t n, int repeats) {
   const Buffer memory(Device::cpu, 3 * n * n * int64_t(sizeof(float)), "matrices to time");
   float* a = static_cast<float*>(memory.data());
   float *b = a + n * n, *c = b + n * n;
-  for (int64_t i = 0; i < 2 * n * n; ++i) a[i] = float(mix64(uint64_t(i)) >> 40) * 0x1p-24f - 0.5f;
-  double best_s = std::numeric_limits<double>::infinity();
-  for (int i = 0; i < repeats; ++i) {
-    const auto begin = std::chrono::steady_clock::now();
+  fill_random(a, 2 * n * n);
+  const double seconds = least_seconds(repeats, [&] {
     const bool done = dnnl_sgemm('N', 'N', n, n, n, 1, a, n, b, n, 0, c, n) == dnnl_success;
     require(done, "oneDNN refused a product of two {} x {} matrices", n, n);
-    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
-    best_s = std::min(best_s, took.count());
-  }
-  return 2e-9 * double(n) * double(n) * double(n) / best_s;
+  });
+  return 2e-9 * double(n) * double(n) * double(n) / seconds;
+}
+
+double gemm_rate_gflops(Stream& stream, int64_t n, int repeats) {
+  if (stream.device == Device::cpu) return gemm_rate_gflops(n, repeats);
+  constexpr int kAtOnce = 4;  // products, so that the wait for them counts little
+  const int64_t bytes = n * n * size_of(DType::bf16);
+  const Buffer memory(stream.device, 3 * bytes, "matrices to time");
+  const Buffer host(Device::cpu, bytes, "matrices to time");
+  const auto matrix = [&](int64_t i) { return memory.tensor(i * bytes, {n, n}, DType::bf16); };
+  const Tensor values = host.tensor(0, {n, n}, DType::bf16);
+  fill_random(values.as<bf16>(), n * n);
+  copy(stream, matrix(0), values);
+  copy(stream, matrix(1), values);
+  const double flops = stream.flops;
+  const auto products = [&](int count) {
+    for (int i = 0; i < count; ++i) matmul(stream, matrix(2), matrix(0), matrix(1));
+    synchronize(stream);
+  };
+  products(1);
+  const double seconds = least_seconds(repeats, [&] { products(kAtOnce); }) / kAtOnce;
+  stream.flops = flops;
+  return 2e-9 * double(n) * double(n) * double(n) / seconds;
 }
 
 }  // namespace limpid

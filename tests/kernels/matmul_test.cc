@@ -93,6 +93,53 @@ TEST_P(MatmulTest, LongSums) {
   check_op(GetParam(), op_case);
 }
 
+// One row of many columns, many rows of one; nothing to sum over.
+TEST_P(MatmulTest, ProductsOfOddShapes) {
+  for (const Sizes& n : {Sizes{1, 1025, 9}, Sizes{1025, 1, 9}, Sizes{3, 5, 0}})
+    for (bool accumulate : {false, true})
+      for (bool bias : {false, true}) {
+        SCOPED_TRACE(format("M {} N {} K {}, add {}, bias {}", n.M, n.N, n.K, accumulate, bias));
+        check_op(GetParam(),
+                 product_case(n, {true, false, accumulate, bias, Slot::Type::accumulator}));
+      }
+}
+
+// y = x + b, by a product with nothing to sum over. Column sums of few and of many rows and
+// columns, where rows begin on 16 bytes and where not.
+TEST_P(MatmulTest, BiasGradients) {
+  for (const Shape& shape : {Shape{1, 8}, Shape{7, 1}, Shape{9, 256}, Shape{40, 264},
+                             Shape{3, 100, 33}, Shape{700, 72}, Shape{5, 2000}}) {
+    SCOPED_TRACE(to_string(shape));
+    const int64_t N = shape[-1], M = shape.numel() / N;
+    check_op(GetParam(),
+             {.inputs = {weight("b", {N}), constant("x", shape), constant("none_a", {0, M}),
+                         constant("none_b", {0, N})},
+              .outputs = {activation("y", shape)},
+              .reference =
+                  [=](auto& v) {
+                    v["y"] = v["x"];
+                    for (int64_t i = 0; i < M * N; ++i) v["y"][i] += v["b"][i % N];
+                  },
+              .forward =
+                  [](Stream& s, const Tensors& v) {
+                    copy(s, v["y"], v["x"]);
+                    matmul(s, v["y"], v["none_a"], v["none_b"],
+                           {.transpose_a = true, .accumulate = true, .bias = v["b"]});
+                  },
+              .backward = [](Stream& s, const Tensors& v) { bias_backward(s, v.d("b"), v.d("y")); },
+              .slack = 4});
+  }
+}
+
+TEST(Matmul, RateOfADevice) {
+  for (Device device : {Device::cpu, Device::cuda}) {
+    if (device == Device::cuda && !cuda::available()) GTEST_SKIP() << "no GPU can be used here";
+    Stream stream(device);
+    EXPECT_GT(gemm_rate_gflops(stream, 32, 1), 0);
+    EXPECT_EQ(stream.flops, 0);
+  }
+}
+
 TEST(Matmul, RefusesWhatDoesNotFit) {
   Buffer memory(Device::cpu, 4096, "test");
   Stream s;

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "core/cuda.h"
 #include "core/memory.h"
 #include "tests/reference/array.h"
 
@@ -29,7 +30,13 @@ std::vector<Op> all_ops();
 // Tests of one op are TEST_P of an alias of this fixture, begun by
 //   using NormTest = OpTest;
 //   INSTANTIATE_TEST_SUITE_P(, NormTest, testing::ValuesIn(all_ops()), op_name);
-class OpTest : public testing::TestWithParam<Op> {};
+class OpTest : public testing::TestWithParam<Op> {
+ protected:
+  void SetUp() override {
+    if (GetParam().device == Device::cuda && !cuda::available())
+      GTEST_SKIP() << "no GPU can be used here";
+  }
+};
 std::string op_name(const testing::TestParamInfo<Op>&);
 
 // One tensor of a case: by name, shape, the dtype it has, and what becomes of its gradient.
