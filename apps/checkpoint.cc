@@ -208,12 +208,12 @@ static void show_order(const Path& run, int64_t step, const std::vector<std::str
 }
 
 // The account of a checkpoint up to a step of it.
-static Account account_until(const CheckpointReader& reader, int64_t step) {
+static Account account_until(Stream& stream, const CheckpointReader& reader, int64_t step) {
   Account out{.recipe = reader.recipe(),
               .config_json = reader.config_json(),
               .tokenizer = reader.tokenizer(),
               .data_json = reader.data_json(),
-              .environment_json = describe_environment(),
+              .environment_json = describe_environment(stream),
               .order = {},
               .metrics = reader.metrics(),
               .validation = {},
@@ -255,7 +255,7 @@ static void rebuild_step(const Path& run, int64_t step, const Path& out,
              .counters = {{"samples", progress.samples},
                           {"tokens", progress.tokens},
                           {"skipped_in_a_row", progress.skipped_in_a_row}}},
-            account_until(next, step));
+            account_until(session.stream, next, step));
   log("{}: step {} rebuilt from step {}, every digest as recorded", out.string(), step,
       from.step());
 }

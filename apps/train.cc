@@ -42,7 +42,8 @@ static void train(const Recipe& recipe) {
   Progress progress = run.begin(recipe.seed, recipe.train.resume, [&](const std::string& before) {
     check_same_recipe(recipe, before);
   });
-  const double peak = 1e9 * gemm_rate_gflops(1024, 10);
+  const int64_t side = session.stream.device == Device::cuda ? 8192 : 1024;
+  const double peak = 1e9 * gemm_rate_gflops(session.stream, side, 10);
   Meter meter(recipe.log,
               {recipe.train.steps, flops_per_token(recipe.model, recipe.model.context), peak},
               progress.step);

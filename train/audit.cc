@@ -65,10 +65,12 @@ Lines compare_step(const StepRecord& recorded, const StepResult& again, const Or
 // One run of steps from a checkpoint.
 class Replay {
  public:
-  Replay(const AuditParts& parts, const CheckpointReader& from)
+  // next: the account of the steps to come.
+  Replay(const AuditParts& parts, const CheckpointReader& from, const CheckpointReader& next)
       : parts_(parts),
         values_(parts.stream, named_values(parts.model.params())),
         optimizer_(parts.stream, named_state(parts.optimizer)) {
+    choose_kernels_again(parts.stream, next.environment_json());
     from.read(kModel, values_.on_host());
     from.read(kOptimizer, optimizer_.on_host());
     values_.put_back(parts.stream);
@@ -120,7 +122,7 @@ std::vector<std::string> audit(const AuditParts& parts, const CheckpointReader& 
                          from.folder().filename().string()));
   if (!out.empty()) return out;
   const auto records = records_by_step(to, from.step());
-  Replay replay(parts, from);
+  Replay replay(parts, from, to);
   while (replay.progress().step < to.step()) {
     AuditedStep step;
     step.again = replay.step();
@@ -143,7 +145,7 @@ Progress rebuild(const AuditParts& parts, const CheckpointReader& from,
   require(from.step() <= step && step < next.step(), "step {} is not between {} and {}", step,
           from.step(), next.step());
   const auto records = records_by_step(next, from.step());
-  Replay replay(parts, from);
+  Replay replay(parts, from, next);
   while (replay.progress().step < step) {
     const StepResult again = replay.step();
     const auto found = records.find(again.step);

@@ -5,6 +5,8 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "core/cuda.h"
+#include "kernels/choices.h"
 #include "limpid_commit.h"
 #include "train/run.h"
 
@@ -29,7 +31,7 @@ std::string describe_data(Batches& batches) {
   return out.dump(1);
 }
 
-std::string describe_environment() {
+std::string describe_environment(Stream& stream) {
   utsname system = {};
   uname(&system);
   char host[256] = "";
@@ -39,8 +41,15 @@ std::string describe_environment() {
               {"openmp_threads", omp_get_max_threads()},
               {"processors", std::thread::hardware_concurrency()},
               {"system", std::string(system.sysname) + " " + system.release + " " + system.machine},
-              {"host", host}}
+              {"host", host},
+              {"device", stream.device == Device::cuda ? cuda::describe_device() : "cpu"},
+              {"kernel_choices", kernel_choices(stream)}}
       .dump(1);
+}
+
+void choose_kernels_again(Stream& stream, const std::string& environment_json) {
+  const Json told = Json::parse(environment_json, nullptr, false);
+  if (told.is_object()) set_kernel_choices(stream, told.value("kernel_choices", ""));
 }
 
 }  // namespace limpid

@@ -56,7 +56,9 @@ Progress Run::begin(int64_t seed, Resume resume,
   State state = this->state(progress);
   const std::optional<int64_t> from = checkpoints_.load_newest(state);
   if (from) {
-    check(CheckpointReader(checkpoints_.folder(*from)).recipe());
+    const CheckpointReader reader(checkpoints_.folder(*from));
+    check(reader.recipe());
+    choose_kernels_again(parts_.stream, reader.environment_json());
     values_.put_back(parts_.stream);
     optimizer_.put_back(parts_.stream);
     progress = {.step = state.step,
@@ -154,7 +156,7 @@ Account Run::account(const Progress&) const {
                   .config_json = texts_.config_json,
                   .tokenizer = parts_.batches.tokenizer_bytes(),
                   .data_json = describe_data(parts_.batches),
-                  .environment_json = describe_environment(),
+                  .environment_json = describe_environment(parts_.stream),
                   .order = {},
                   .metrics = metrics_,
                   .validation = validation_,

@@ -65,6 +65,8 @@ class Run {
   std::vector<Event> events_;
 };
 
+// Makes a stream choose the kernels that describe_environment() told of.
+void choose_kernels_again(Stream&, const std::string& environment_json);
 // What a checkpoint holds of them, by name.
 std::vector<NamedTensor> named_values(const Params&);
 std::vector<NamedTensor> named_state(const Optimizer&);
@@ -72,7 +74,7 @@ std::vector<NamedTensor> named_state(const Optimizer&);
 std::string hash_order(const Order&, int64_t first, int64_t count);
 // Paths, hashes, sizes of the corpora, as JSON.
 std::string describe_data(Batches&);
-// Commit, compiler, libraries, host, threads, as JSON.
-std::string describe_environment();
+// Commit, compiler, libraries, host, threads, device and the kernels chosen for it, as JSON.
+std::string describe_environment(Stream&);
 
 }  // namespace limpid
