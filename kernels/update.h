@@ -9,14 +9,20 @@
 // gradients that a kernel before computed, or empty for 1. Where it is NaN, which clip_factor()
 // makes it where a step must not be taken, p, copy, m and v of every tensor stay as they are.
 // Scalars are f64 here and are rounded once, where they are used.
+//
+// p, m and v may be bf16 with no f32 master behind them: then a step is done in f32, and they are
+// rounded up or down at random, so that their mean is what f32 would have had (Gupta et al. 2015,
+// arXiv:1502.02551). update_step.h says by which random bits; they are the same on every device.
 namespace limpid {
 
 // One parameter. p, m, v, g are of one shape, in the accumulator's dtype; p is the master weight.
 // copy is the weight as the model computes with it where that is another dtype (bf16), else empty.
+// Or p, m, v are bf16, g is f32, and there is no copy.
 struct UpdateTensors {
   Tensor p, copy;
   Tensor m, v;  // v: Adam's and LAMB's only
   Tensor g;
+  uint64_t key = 0;   // of the random numbers (core/random.h)
   double decay = 0;   // weight decay
   bool adapt = true;  // by a trust ratio; LAMB and LARS only
 };
@@ -25,6 +31,7 @@ struct Adam {
   double lr = 0, beta1 = 0, beta2 = 0, eps = 0;
   double correction1 = 1;  // 1 - beta1^step
   double correction2 = 1;  // 1 - beta2^step
+  uint64_t step = 0;       // of the random numbers, likewise below
 };
 
 // AdamW: m, v as in Kingma & Ba 2015; p -= lr * (mhat / (sqrt(vhat) + eps) + decay * p) (Loshchilov
@@ -43,6 +50,7 @@ struct Momentum {
   double lr = 0, momentum = 0;
   bool nesterov = false;      // SGD only
   double trust = 0, eps = 0;  // LARS only
+  uint64_t step = 0;
 };
 
 // LARS (You, Gitman & Ginsburg 2017, arXiv:1708.03888): ratio = trust * |p| / (|g| + decay * |p| +

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "core/random.h"
 #include "kernels/update.h"
 
 // The arithmetic of an optimizer's step on one element, in the type A of the update: the CPU's and
@@ -67,6 +68,26 @@ constexpr double lars_rate(const Momentum& step, bool adapt, double decay, doubl
                            double g_norm) {
   if (!(adapt && p_norm > 0 && g_norm > 0)) return step.lr;
   return step.trust * p_norm / (g_norm + decay * p_norm + step.eps) * step.lr;
+}
+
+// The words by which elements 2j and 2j + 1 of a tensor are rounded at random.
+constexpr std::array<uint32_t, 4> rounding_words(uint64_t key, uint64_t step, int64_t j) {
+  return philox({uint32_t(j), uint32_t(uint64_t(j) >> 32), uint32_t(step), uint32_t(step >> 32)},
+                key);
+}
+// 16 bits for each of p, m and v: of the first two words for an even element, else the last two.
+struct RoundingBits {
+  uint32_t p, m, v;
+  constexpr RoundingBits(const std::array<uint32_t, 4>& words, bool odd)
+      : p((odd ? words[2] : words[0]) & 0xffffu),
+        m((odd ? words[2] : words[0]) >> 16),
+        v((odd ? words[3] : words[1]) & 0xffffu) {}
+};
+// The bits of a bf16 that has those of an f32 rounded away from zero with the probability that the
+// bits lost are of a whole; bf16 values, infinities and NaN stay.
+constexpr uint16_t rounded_at_random(uint32_t f32, uint32_t random) {
+  if ((f32 & 0x7fffffffu) > 0x7f800000u) return uint16_t((f32 >> 16) | 0x40u);
+  return uint16_t((f32 + random) >> 16);
 }
 
 }  // namespace limpid

@@ -14,7 +14,8 @@ inline Adam adam_scalars(const OptimizerConfig& config, int64_t step, double lr)
           .beta2 = float(config.beta2),
           .eps = float(config.eps),
           .correction1 = float(1 - std::pow(config.beta1, double(step))),
-          .correction2 = float(1 - std::pow(config.beta2, double(step)))};
+          .correction2 = float(1 - std::pow(config.beta2, double(step))),
+          .step = uint64_t(step)};
 }
 
 }  // namespace limpid

@@ -4,8 +4,8 @@
 
 namespace limpid {
 
-Lamb::Lamb(const OptimizerConfig& config, Params& params, Device device)
-    : Optimizer(config, params, device, 2),
+Lamb::Lamb(const OptimizerConfig& config, Params& params, Device device, uint64_t seed)
+    : Optimizer(config, params, device, seed, 2),
       norms_(device, int64_t(2 * params.size() * sizeof(double)), "norms") {}
 
 void Lamb::update(Stream& stream, int64_t step, double lr, Tensor clip) {

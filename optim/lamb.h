@@ -8,7 +8,7 @@ namespace limpid {
 // m, v.
 class Lamb : public Optimizer {
  public:
-  Lamb(const OptimizerConfig&, Params&, Device);
+  Lamb(const OptimizerConfig&, Params&, Device, uint64_t seed);
   void update(Stream&, int64_t step, double lr, Tensor clip) override;
 
  private:

@@ -7,7 +7,7 @@ namespace limpid {
 // You, Gitman & Ginsburg 2017 (arXiv:1708.03888): momentum with a learning rate a tensor. Moment m.
 class Lars : public Optimizer {
  public:
-  Lars(const OptimizerConfig&, Params&, Device);
+  Lars(const OptimizerConfig&, Params&, Device, uint64_t seed);
   void update(Stream&, int64_t step, double lr, Tensor clip) override;
 
  private:

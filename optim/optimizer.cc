@@ -26,6 +26,15 @@ bool any_matches(const std::vector<std::string>& rules, const Param& param) {
   return false;
 }
 
+// The dtype of masters and moments of values of a dtype.
+DType storage_dtype(const OptimizerConfig& config, DType value) {
+  if (config.storage == Storage::f32) return accum_dtype(value);
+  require(value == DType::bf16,
+          "optimizer.storage = \"bf16\" is for model.dtype = \"bf16\", and this model is {}",
+          value);
+  return value;
+}
+
 int64_t moments_of(OptimizerKind kind) {
   return kind == OptimizerKind::adamw || kind == OptimizerKind::lamb ? 2 : 1;
 }
@@ -34,6 +43,7 @@ int64_t moments_of(OptimizerKind kind) {
 
 void OptimizerConfig::fields(Fields& f) {
   static constexpr const char* kKinds[] = {"adamw", "lamb", "lars", "sgd"};
+  static constexpr const char* kStorages[] = {"f32", "bf16"};
   constexpr Range kDecayRate = {0, 0.9999999};
   f.field("kind", kind, kKinds, "adamw; lamb and lars for large batches; sgd with momentum");
   f.field("lr", lr, "learning rate at its peak", {0, 1e6});
@@ -46,6 +56,8 @@ void OptimizerConfig::fields(Fields& f) {
   f.field("nesterov", nesterov, "look ahead (sgd)");
   f.field("trust", trust, "trust coefficient (lars)", {0, 1e6});
   f.field("clip", clip, "largest norm of all gradients together; 0 means no clipping", {0, 1e30});
+  f.field("storage", storage, kStorages,
+          "masters and moments; bf16, for a model in bf16: no masters, rounded at random");
   f.field("no_decay", no_decay,
           "without weight decay: \"1d\" (parameters of one dim) or names with *");
   f.field("no_trust", no_trust, "without trust ratio (lamb, lars): likewise");
@@ -59,23 +71,24 @@ bool matches(const std::string& rule, const Param& param) {
   return rule == "1d" ? param.shape.rank() <= 1 : fits(rule, param.name);
 }
 
-Optimizer::Optimizer(const OptimizerConfig& config, Params& params, Device device, int moments)
+Optimizer::Optimizer(const OptimizerConfig& config, Params& params, Device device, uint64_t seed,
+                     int moments)
     : config_(config) {
   int64_t bytes = 0;
   const auto place = [&](const Param& param) {
     const int64_t at = bytes;
-    bytes += aligned(param.shape.numel() * size_of(accum_dtype(param.value.dtype)));
+    bytes += aligned(param.shape.numel() * size_of(storage_dtype(config, param.value.dtype)));
     return at;
   };
   std::vector<int64_t> offsets;
   for (const Param& param : params) {
-    const bool apart = accum_dtype(param.value.dtype) != param.value.dtype;
+    const bool apart = storage_dtype(config, param.value.dtype) != param.value.dtype;
     for (int i = 0; i < moments + apart; ++i) offsets.push_back(place(param));
   }
   buffer_ = Buffer(device, bytes, "optimizer");
   auto next = offsets.begin();
   for (const Param& param : params) {
-    const DType dtype = accum_dtype(param.value.dtype);
+    const DType dtype = storage_dtype(config, param.value.dtype);
     const auto take = [&] { return buffer_.tensor(*next++, param.shape, dtype); };
     UpdateTensors tensors{
         .p = param.value,
@@ -83,6 +96,7 @@ Optimizer::Optimizer(const OptimizerConfig& config, Params& params, Device devic
         .m = take(),
         .v = {},
         .g = param.grad,
+        .key = Random(seed, "rounding." + param.name).key(),
         .decay = any_matches(config.no_decay, param) ? 0 : float(config.weight_decay),
         .adapt = !any_matches(config.no_trust, param)};
     if (moments == 2) tensors.v = take();
@@ -109,23 +123,23 @@ void Optimizer::adopt_values(Stream& stream) {
 }
 
 std::unique_ptr<Optimizer> make_optimizer(const OptimizerConfig& config, Params& params,
-                                          Device device) {
+                                          Device device, uint64_t seed) {
   switch (config.kind) {
     case OptimizerKind::adamw:
-      return std::make_unique<AdamW>(config, params, device);
+      return std::make_unique<AdamW>(config, params, device, seed);
     case OptimizerKind::lamb:
-      return std::make_unique<Lamb>(config, params, device);
+      return std::make_unique<Lamb>(config, params, device, seed);
     case OptimizerKind::lars:
-      return std::make_unique<Lars>(config, params, device);
+      return std::make_unique<Lars>(config, params, device, seed);
     case OptimizerKind::sgd:
-      return std::make_unique<Sgd>(config, params, device);
+      return std::make_unique<Sgd>(config, params, device, seed);
   }
   fail("an unknown optimizer");
 }
 
 int64_t optimizer_bytes(const OptimizerConfig& config, int64_t parameters, DType dtype) {
-  const int64_t copies = moments_of(config.kind) + (accum_dtype(dtype) != dtype);
-  return copies * parameters * size_of(accum_dtype(dtype));
+  const DType stored = storage_dtype(config, dtype);
+  return (moments_of(config.kind) + (stored != dtype)) * parameters * size_of(stored);
 }
 
 }  // namespace limpid

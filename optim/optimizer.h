@@ -10,6 +10,7 @@
 namespace limpid {
 
 enum class OptimizerKind { adamw, lamb, lars, sgd };
+enum class Storage { f32, bf16 };
 
 struct OptimizerConfig {
   OptimizerKind kind = OptimizerKind::adamw;
@@ -21,6 +22,9 @@ struct OptimizerConfig {
   bool nesterov = false;
   double trust = 0.001;
   double clip = 1;  // largest global gradient norm; 0 means no clipping
+  // Of masters and moments. bf16: no masters, and values and moments are rounded at random; for a
+  // model in bf16.
+  Storage storage = Storage::f32;
   // Which parameters go without weight decay, and without LAMB's and LARS's trust ratio: "1d" (all
   // of one dim) or names, * for any text.
   std::vector<std::string> no_decay = {"1d"};
@@ -49,10 +53,10 @@ class Optimizer {
 
  protected:
   // moments: 1, m; or 2, m and v.
-  Optimizer(const OptimizerConfig&, Params&, Device, int moments);
+  Optimizer(const OptimizerConfig&, Params&, Device, uint64_t seed, int moments);
   const OptimizerConfig config_;
   // One for each parameter, in their order. The master weight is the value itself where that is f32
-  // or wider; then there is no copy.
+  // or wider, or where storage is bf16; then there is no copy.
   std::vector<UpdateTensors> tensors_;
 
  private:
@@ -60,7 +64,9 @@ class Optimizer {
   Buffer buffer_;
 };
 
-std::unique_ptr<Optimizer> make_optimizer(const OptimizerConfig&, Params&, Device);
+// seed: of what rounds at random.
+std::unique_ptr<Optimizer> make_optimizer(const OptimizerConfig&, Params&, Device,
+                                          uint64_t seed = 0);
 // Bytes of moments and masters for that many parameters of a dtype, alignment left out.
 int64_t optimizer_bytes(const OptimizerConfig&, int64_t parameters, DType);
 

@@ -5,6 +5,7 @@
 
 #include "core/random.h"
 #include "kernels/reduce.h"
+#include "kernels/update_step.h"
 #include "tests/reference/update.h"
 #include "tests/support/check_op.h"
 #include "tests/support/on_device.h"
@@ -297,6 +298,103 @@ TEST_P(Update, WorksWithoutCopyAndClip) {
   EXPECT_EQ(first(all[0].p), 0.5f);
 }
 
+// p, m and v in bf16: on average every element moves as it would in f32.
+TEST_P(Update, RoundsBf16AtRandomWithoutBias) {
+  constexpr size_t kCount = 40001;
+  const auto bf16_of = [&](float value) { return std::vector<bf16>(kCount, bf16(value)); };
+  const auto mean = [&](const Tensor& x) {
+    double sum = 0;
+    for (const bf16 value : get<bf16>(x)) sum += double(float(value));
+    return sum / double(kCount);
+  };
+  UpdateTensors t{.p = put(bf16_of(1)),
+                  .copy = {},
+                  .m = put(bf16_of(0)),
+                  .v = put(bf16_of(0)),
+                  .g = put(std::vector<float>(kCount, 1.001f)),
+                  .key = 77};
+  const std::vector<UpdateTensors> all = {t};
+  const Adam step = {.lr = 1e-3, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .step = 3};
+  adamw_update(stream, all, {}, step);
+  // One unit of bf16 is 2^-8 below 1 and 2^-11 near 0.1: five standard deviations of the mean.
+  const double deviations = 5 / std::sqrt(double(kCount));
+  EXPECT_NEAR(mean(t.m), 0.1001, 0x1p-11 / 2 * deviations);
+  EXPECT_NEAR(mean(t.v), 0.05 * 1.001 * 1.001, 0x1p-12 / 2 * deviations);
+  EXPECT_NEAR(mean(t.p), 1 - 1e-3 * 0.1001 / (std::sqrt(0.05) * 1.001), 0x1p-8 / 2 * deviations);
+  for (const bf16 value : get<bf16>(t.p))
+    EXPECT_TRUE(float(value) == 1 || float(value) == 1 - 0x1p-8f);
+}
+
+// Another key, step or element has other random bits; the same have the same.
+TEST_P(Update, RandomBitsAreOfKeyStepAndElement) {
+  const auto moved = [&](uint64_t key, uint64_t step, size_t count) {
+    const std::vector<UpdateTensors> all = {{.p = put(std::vector<bf16>(count, bf16(1.0f))),
+                                             .copy = {},
+                                             .m = put(std::vector<bf16>(count)),
+                                             .v = {},
+                                             .g = put(std::vector<float>(count, 0.001f)),
+                                             .key = key}};
+    sgd_update(stream, all, {}, {.lr = 1, .step = step});
+    return get<uint16_t>(all[0].p);
+  };
+  const auto first = moved(1, 1, 9001);
+  EXPECT_TRUE(moved(1, 1, 9001) == first);
+  EXPECT_FALSE(moved(2, 1, 9001) == first);
+  EXPECT_FALSE(moved(1, 2, 9001) == first);
+  const auto shorter = moved(1, 1, 4099);
+  EXPECT_TRUE(std::equal(shorter.begin(), shorter.end(), first.begin()));
+  EXPECT_FALSE(std::equal(shorter.begin() + 2, shorter.end(), first.begin()));
+  // What update_step.h says, element by element.
+  for (int64_t i = 0; i < 9001; ++i) {
+    const RoundingBits random(rounding_words(1, 1, i / 2), i % 2);
+    ASSERT_EQ(first[size_t(i)], rounded_at_random(std::bit_cast<uint32_t>(1 - 0.001f), random.p));
+  }
+}
+
+TEST_P(Update, EveryOptimizerMovesBf16) {
+  const Tensor clip = put(std::vector<float>{0.5});
+  for (const auto& [name, update] : optimizers()) {
+    SCOPED_TRACE(name);
+    std::vector<UpdateTensors> wide, stored;
+    for (int64_t i = 0; i < 60; ++i) {
+      UpdateTensors t = random_parameter(i == 30 ? 5000 : i % 19, format("q{}", i), i % 3);
+      t.decay = 0.1, t.adapt = true;
+      for (Tensor UpdateTensors::*which :
+           {&UpdateTensors::p, &UpdateTensors::m, &UpdateTensors::v}) {
+        const auto values = get<float>(t.*which);
+        const std::vector<bf16> rounded(values.begin(), values.end());
+        write(t.*which, std::vector<float>(rounded.begin(), rounded.end()));
+      }
+      wide.push_back(t);
+      for (Tensor UpdateTensors::*which :
+           {&UpdateTensors::p, &UpdateTensors::m, &UpdateTensors::v}) {
+        const auto values = get<float>(t.*which);
+        t.*which = put(std::vector<bf16>(values.begin(), values.end()), DType::bf16, i % 3);
+      }
+      t.copy = {};
+      stored.push_back(t);
+    }
+    update(wide, clip);
+    update(stored, clip);
+    for (size_t i = 0; i < wide.size(); ++i) {
+      const auto got = get<bf16>(stored[i].p);
+      const auto want = get<float>(wide[i].p);
+      for (size_t k = 0; k < want.size(); ++k)
+        ASSERT_NEAR(float(got[k]), want[k], 0.02 * std::abs(want[k]) + 0.002) << i << " " << k;
+    }
+  }
+}
+
+TEST(RoundedAtRandom, KeepsWhatNeedsNoRounding) {
+  for (const float value : {0.0f, 1.0f, -2.5f, INFINITY, -INFINITY}) {
+    const uint32_t bits = std::bit_cast<uint32_t>(value);
+    EXPECT_EQ(rounded_at_random(bits, 0xffff), bits >> 16) << value;
+  }
+  EXPECT_EQ(rounded_at_random(0x7f800001u, 0xffff), 0x7fc0);
+  EXPECT_EQ(rounded_at_random(0x3f800001u, 0xfffe), 0x3f80);
+  EXPECT_EQ(rounded_at_random(0x3f800001u, 0xffff), 0x3f81);
+}
+
 TEST(UpdateErrors, RefusesWhatDoesNotFit) {
   Buffer memory(Device::cpu, 4096, "test");
   Stream s;
@@ -311,7 +409,8 @@ TEST(UpdateErrors, RefusesWhatDoesNotFit) {
   expect_error([&] { adamw_update(s, with(&UpdateTensors::m, bad), {}, {}); },
                "m is f32 (7), but p is f32 (8)");
   expect_error([&] { adamw_update(s, with(&UpdateTensors::v, bad), {}, {}); }, "v is f32 (7)");
-  expect_error([&] { adamw_update(s, with(&UpdateTensors::p, half), {}, {}); }, "p is bf16");
+  expect_error([&] { adamw_update(s, with(&UpdateTensors::p, half), {}, {}); },
+               "m is f32 (8), but p is bf16 (8)");
   expect_error([&] { adamw_update(s, with(&UpdateTensors::copy, bad), {}, {}); }, "copy is (7)");
   expect_error([&] { adamw_update(s, fine, p, {}); }, "clip is");
   expect_error([&] { lamb_moments(s, p, fine, {}, {}); }, "norms is");

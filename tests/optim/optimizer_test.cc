@@ -78,6 +78,38 @@ TEST(Optimizer, DecayAndTrustFollowTheRules) {
   EXPECT_EQ(std::next(params.begin())->value.as<float>()[0], 1);
 }
 
+// The same steps in bf16 alone: each is lost or doubled, their mean is not.
+TEST(Optimizer, Bf16StorageKeepsTheMeanOfSmallSteps) {
+  for (const OptimizerKind kind : {OptimizerKind::adamw, OptimizerKind::sgd}) {
+    Params params;
+    params.add("w", {4096}, {.constant = 1});
+    params.allocate(Device::cpu, DType::bf16, true);
+    Stream stream;
+    params.initialise(stream, 1);
+    const OptimizerConfig config = {
+        .kind = kind, .weight_decay = 0, .momentum = 0, .storage = Storage::bf16};
+    const auto optimizer = make_optimizer(config, params, Device::cpu, 5);
+    EXPECT_EQ(optimizer->bytes(), optimizer_bytes(config, 4096, DType::bf16));
+    for (const auto& [name, tensor] : optimizer->state())
+      EXPECT_EQ(tensor.dtype, DType::bf16) << name;
+    std::fill_n(params.begin()->grad.as<float>(), 4096, 1.0f);
+    for (int64_t step = 1; step <= 100; ++step) optimizer->update(stream, step, 1e-4, {});
+    double sum = 0;
+    for (int64_t i = 0; i < 4096; ++i) sum += at(params.begin()->value, i);
+    EXPECT_NEAR(sum / 4096, 0.99, 0.0005);
+  }
+}
+
+TEST(Optimizer, Bf16StorageIsForModelsInBf16) {
+  Params params = make_params(DType::f32);
+  try {
+    make_optimizer({.storage = Storage::bf16}, params, Device::cpu);
+    ADD_FAILURE();
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), testing::HasSubstr("model.dtype"));
+  }
+}
+
 // A model's parameters after steps of an optimizer on a device, and its state; f32 and bf16.
 std::map<std::string, std::vector<double>> trained(Device device, OptimizerKind kind, DType dtype) {
   Params params;
