@@ -51,14 +51,14 @@ function(limpid_library name)
 endfunction()
 
 # The CUDA backend as objects, which a program has whole or not at all (core/cuda.h): every .cu of core/ and kernels/ by
-# nvcc, what calls NVIDIA's libraries, in kernels/cuda/, by the host's compiler. Spilled registers are an error. tests/
-# compiles the same .cu files for the emulator.
+# nvcc, what calls NVIDIA's libraries, in kernels/cuda/, by the host's compiler. tests/
+# compiles the same .cu files for the emulator; scripts/check_sass.py refuses kernels that spill registers.
 function(limpid_cuda_backend)
   file(GLOB kernels CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/core/*.cu ${CMAKE_SOURCE_DIR}/kernels/*.cu)
   file(GLOB libraries CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/kernels/cuda/*.cc)
   add_library(limpid_cuda OBJECT ${kernels} ${libraries})
   target_compile_options(limpid_cuda PRIVATE
-    "$<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr;--extended-lambda;--compress-mode=none;-Xptxas=-warn-spills,-Werror>")
+    "$<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr;--extended-lambda;--compress-mode=none>")
   target_link_libraries(limpid_cuda PUBLIC limpid_kernels limpid::cudart limpid::cublaslt limpid::cudnn)
 endfunction()
 

@@ -1,6 +1,8 @@
 #include "core/launch.h"
 #include "core/pack.h"
 #include "kernels/attention.h"
+#include "kernels/cuda/cudnn.h"
+#include "kernels/cuda/faster.h"
 #include "kernels/cuda/flash.h"
 
 namespace limpid::cuda {
@@ -30,18 +32,38 @@ __global__ void __launch_bounds__(kThreads) fill_cache_kernel(Fill<T> a) {
   }
 }
 
+// Whether the library is linked and does what is asked; it says itself which shapes it knows.
+bool cudnn_may_be_faster(const Tensor& document_start, const Attention& how) {
+  return run_faster && !document_start && how.dropout == 0;
+}
+
+std::string name_of(const char* op, const Tensor& qkv, const Attention& how) {
+  return format("{} {} {} of {} heads", op, qkv.dtype, qkv.shape, how.heads);
+}
+
 }  // namespace
 
 void attention_forward(Stream& stream, Tensor o, Tensor lse, Tensor qkv, Tensor document_start,
                        const Attention& how) {
   const FlashKeys keys = {
       .keys = qkv, .values = qkv, .key_head = how.heads, .value_head = how.heads + how.kv_heads};
-  flash_forward(stream, o, lse, qkv, keys, document_start, how);
+  const auto own = [&] { flash_forward(stream, o, lse, qkv, keys, document_start, how); };
+  if (!cudnn_may_be_faster(document_start, how)) return own();
+  run_faster(
+      stream, name_of("attention_forward", qkv, how),
+      [&] { return cudnn_attention_forward(stream, o, lse, qkv, document_start, how); }, own);
 }
 
 void attention_backward(Stream& stream, Tensor dqkv, Tensor dout, Tensor o, Tensor lse, Tensor qkv,
                         Tensor document_start, const Attention& how) {
-  flash_backward(stream, dqkv, dout, o, lse, qkv, document_start, how);
+  const auto own = [&] { flash_backward(stream, dqkv, dout, o, lse, qkv, document_start, how); };
+  if (!cudnn_may_be_faster(document_start, how)) return own();
+  const auto library = [&] {
+    constexpr bool kDeterministic = true;
+    return cudnn_attention_backward(stream, dqkv, dout, o, lse, qkv, document_start, how,
+                                    kDeterministic);
+  };
+  run_faster(stream, name_of("attention_backward", qkv, how), library, own);
 }
 
 void attention_cached(Stream& stream, Tensor o, Tensor keys, Tensor values, Tensor qkv,

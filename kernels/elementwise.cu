@@ -27,7 +27,11 @@ __global__ void __launch_bounds__(kElementThreads)
         for (int j = 0; j < 4; ++j) v.at[k + j] = keeps[size_t(j)] ? v.at[k + j] * factor : 0;
       }
     } else {
-      v.at[0] = mask.keeps(element) ? v.at[0] * factor : 0;
+      const auto keeps = mask.keeps_four(element / 4);
+      bool keep = false;
+#pragma unroll  // an index that is known only now would keep the words in memory
+      for (int j = 0; j < 4; ++j) keep = element % 4 == uint64_t(j) ? keeps[size_t(j)] : keep;
+      v.at[0] = keep ? v.at[0] * factor : 0;
     }
     store_values(y + i, v);
   });

@@ -24,6 +24,9 @@ NAMES = [(re.compile(pattern), instruction) for pattern, instruction in (
     (r"tile_sums_kernel", "LDG.128"), (r"update_kernel", "LDG.128"),
     (r"TensorCores<", "HMMA"), (r"TensorCores<", "LDSM"), (r"TensorCores<", "LDGSTS"))]
 
+# Kernels that may keep a few values in local memory, and how many bytes: attention's backward with dropout.
+SPILLS = [(re.compile(r"flash_(keys|queries)_kernel<.*TensorCores<[^>]*>, true"), 64)]
+
 Kernel = collections.namedtuple("Kernel", "arch name registers stack shared counts")
 
 
@@ -114,7 +117,8 @@ def check(path):
     for k in kernels:
         used = " ".join(f"{name} {k.counts[name]}" for name in ("HMMA", "LDSM", "LDGSTS", "LDG.128") if k.counts[name])
         print(f"sm_{k.arch}  {k.registers:3} registers  {k.shared:6} B shared  {k.stack:4} B stack  {k.name}  {used}")
-        if k.counts["LDL"] or k.counts["STL"] or k.stack:
+        allowed = max((most for pattern, most in SPILLS if pattern.search(k.name)), default=0)
+        if k.stack > allowed or (not k.stack and k.counts["LDL"] + k.counts["STL"]):
             wrong.append(f"{source}: sm_{k.arch} {k.name}: {k.stack} bytes of stack, {k.counts['LDL']} loads and "
                          f"{k.counts['STL']} stores of local memory")
         for pattern, instruction in NAMES:
