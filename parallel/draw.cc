@@ -8,7 +8,7 @@ namespace limpid {
 namespace {
 
 std::string label(const Action& action, bool chunks) {
-  constexpr std::array<char, 5> kLetters = {'F', 'B', 'B', 'W', 'R'};
+  constexpr std::array kLetters = {'F', 'B', 'B', 'W', 'R'};
   std::string text(1, kLetters[size_t(action.kind)]);
   text += std::to_string(action.micro_batch);
   if (chunks) text += action.chunk < 26 ? char('a' + action.chunk) : '+';

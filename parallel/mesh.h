@@ -78,7 +78,7 @@ class Mesh {
   // In the order of their coordinates.
   const std::vector<int>& ranks() const { return ranks_; }
   bool has(int rank) const;  // false: it is idle
-  // The index along axes that are counted as one.
+  // How many there are along axes that are counted as one, and the index along them.
   int size(const Axes&) const;
   int index(const Coordinate&, const Axes&) const;
   int index(int rank, const Axes& axes) const { return index(coordinate(rank), axes); }

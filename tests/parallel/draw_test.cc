@@ -23,6 +23,12 @@ TEST(Draw, ChunksAreLetters) {
   EXPECT_THAT(text, testing::HasSubstr("B0a---- B1a---- "));
 }
 
+TEST(Draw, TransfersAreIdleTime) {
+  EXPECT_EQ(draw(simulate(gpipe(2, 1), Times{.transfer = 1})),
+            "stage 0   F0 ...............B0---  idle 62.5%\n"
+            "stage 1   ......F0 B0--- ......... idle 62.5%\n");
+}
+
 TEST(Draw, WidthMayBeGiven) {
   const std::string text = draw(simulate(gpipe(4, 12), Times{}), 60);
   size_t lines = 0;

@@ -155,6 +155,7 @@ TEST(Layout, OwnValuesHaveOneMoreDim) {
   EXPECT_EQ(local.stored_shape(mesh), (Shape{4, 3}));
   EXPECT_THAT(local.owned_boxes(mesh, 3), ElementsAre(Box{{3, 0}, {4, 3}}));
   EXPECT_THAT(local.grad_group(mesh, 3), ElementsAre(3));
+  EXPECT_EQ(local.grad_sum(mesh), Axes(Axis::context));
 }
 
 TEST(Layout, ScalarsHaveOneBox) {
