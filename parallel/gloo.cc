@@ -6,11 +6,13 @@
 
 #include <algorithm>
 #include <condition_variable>
+#include <csignal>
 #include <exception>
 #include <map>
 #include <mutex>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "core/error.h"
 #include "parallel/store.h"
@@ -26,6 +28,9 @@ using std::chrono::milliseconds;
 // Longer than any run waits; Gloo knows no wait without an end.
 constexpr milliseconds kNever = std::chrono::hours(100'000);
 
+// Tags that no Group has: of the last message on a connection, and of one that is never sent.
+constexpr uint64_t kLast = ~uint64_t(0), kProbe = kLast - 1;
+
 // How often waits are looked at, and after how long the store is asked what has become of the rest.
 constexpr milliseconds kTick(20), kAskAfter(200);
 
@@ -38,11 +43,16 @@ constexpr const char* kFailure = "failure";
 class Links {
  public:
   struct Wait {
+    int peer;
     Clock::time_point begin, deadline;
+    bool closed = false;  // the peer's connection is, so nothing will come
   };
 
   Links(std::shared_ptr<gloo::transport::Context> pairs, Store& store)
-      : context(std::move(pairs)), store_(store), watch_([this] { watch(); }) {}
+      : context(std::move(pairs)),
+        store_(store),
+        probes_(post_probes()),
+        watch_([this] { watch(); }) {}
   ~Links() {
     {
       const std::lock_guard lock(mutex_);
@@ -60,15 +70,17 @@ class Links {
     const std::lock_guard lock(mutex_);
     if (!failure_.empty()) throw Ended(failure_);
   }
-  void enter(UnboundBuffer* buffer, Deadline deadline) {
+  void enter(UnboundBuffer* buffer, int peer, Deadline deadline) {
     const std::lock_guard lock(mutex_);
     if (!failure_.empty()) throw Ended(failure_);
-    waiting_.emplace(buffer, Wait{Clock::now(), deadline});
+    waiting_.emplace(buffer, Wait{peer, Clock::now(), deadline});
   }
-  void leave(UnboundBuffer* buffer) {
+  // Whether the connection was found closed meanwhile.
+  bool leave(UnboundBuffer* buffer) {
     const std::lock_guard lock(mutex_);
-    waiting_.erase(buffer);
+    const bool closed = waiting_.extract(buffer).mapped().closed;
     if (waiting_.empty()) left_.notify_all();
+    return closed;
   }
 
   // Why the connection to a rank is closed. A rank that fails says so in the store before.
@@ -99,9 +111,10 @@ class Links {
     while (!ends_) {
       const Deadline now = Clock::now();
       bool long_wait = false;
-      for (const auto& [buffer, wait] : waiting_) {
+      for (auto& [buffer, wait] : waiting_) {
         long_wait = long_wait || now > wait.begin + kAskAfter;
-        if (now < wait.deadline && failure_.empty()) continue;
+        wait.closed = wait.closed || is_closed(wait.peer);
+        if (now < wait.deadline && failure_.empty() && !wait.closed) continue;
         buffer->abortWaitRecv();
         buffer->abortWaitSend();
       }
@@ -112,9 +125,33 @@ class Links {
         lock.lock();
         if (failure_.empty()) failure_ = reason;
       }
-      const bool ending = !failure_.empty() && !waiting_.empty();
+      bool ending = !failure_.empty() && !waiting_.empty();
+      for (const auto& [buffer, wait] : waiting_) ending = ending || wait.closed;
       changed_.wait_for(lock, ending ? milliseconds(1) : kTick);
     }
+  }
+
+  // A message that is half on its way when its connection closes is not told by Gloo. One that
+  // never comes is, so every connection has one.
+  std::vector<std::unique_ptr<UnboundBuffer>> post_probes() try {
+    std::vector<std::unique_ptr<UnboundBuffer>> probes(static_cast<size_t>(context->size));
+    for (int rank = 0; rank < context->size; ++rank) {
+      if (rank == context->rank) continue;
+      probes[size_t(rank)] = context->createUnboundBuffer(&nothing_, 1);
+      probes[size_t(rank)]->recv(rank, kProbe);
+    }
+    return probes;
+  } catch (const gloo::Exception&) {
+    fail("a rank has ended while the ranks were meeting");
+  }
+
+  // Does not wait: the probe's wait is over before it begins.
+  bool is_closed(int rank) try {
+    probes_[size_t(rank)]->abortWaitRecv();
+    probes_[size_t(rank)]->waitRecv(kNever);
+    return false;
+  } catch (const gloo::Exception&) {
+    return true;
   }
 
   // Empty where all is well. Ranks leave together, so rank 0 and its store are there until then.
@@ -148,6 +185,8 @@ class Links {
   std::map<UnboundBuffer*, Wait> waiting_;
   std::string failure_;
   bool ends_ = false;
+  char nothing_ = 0;
+  std::vector<std::unique_ptr<UnboundBuffer>> probes_;
   std::thread watch_;  // last: it uses all of the above
 };
 
@@ -165,14 +204,14 @@ class GlooTransfer : public Transfer {
   }
 
   bool wait(Deadline deadline) override {
-    links_.enter(buffer_.get(), deadline);
+    links_.enter(buffer_.get(), peer_, deadline);
     bool came = false, closed = false;
     try {
       came = sends_ ? buffer_->waitSend(kNever) : buffer_->waitRecv(kNever);
     } catch (const gloo::Exception&) {
       closed = true;
     }
-    links_.leave(buffer_.get());
+    closed = links_.leave(buffer_.get()) || closed;
     if (came) return true;
     links_.require_open();
     if (closed) throw Ended(links_.lost(peer_));
@@ -207,7 +246,6 @@ class GlooTransport : public Transport {
   // A connection that closes drops what the other side has not read yet, so the ranks leave
   // together: each has the last word of all others, which nothing follows.
   void part() try {
-    constexpr uint64_t kLast = ~uint64_t(0);  // no tag of a Group
     const int size = links_.context->size;
     std::string words(static_cast<size_t>(size), 0);
     char mine = 0;
@@ -269,6 +307,8 @@ std::vector<std::string> wait_for_all(int rank, int size, Store& store, millisec
 
 std::unique_ptr<Transport> gloo_transport(int rank, int size, Store& store, const std::string& host,
                                           milliseconds timeout) {
+  // Gloo writes to connections that the other side may have closed: an error, not the end.
+  std::signal(SIGPIPE, SIG_IGN);
   try {
     const auto device =
         gloo::transport::tcp::CreateDevice(gloo::transport::tcp::attr(host.c_str()));

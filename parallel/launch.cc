@@ -159,6 +159,10 @@ class Signals {
   Handle handle_;
 };
 
+struct Failure {
+  int rank, status;  // status as waitpid() gives it
+};
+
 class Ranks {
  public:
   explicit Ranks(const Launch& how) : how_(how), processes_(size_t(how.ranks), 0) {}
@@ -229,33 +233,32 @@ class Ranks {
 
   // Notes who has ended. False when all have.
   bool reap() {
-    bool some = false;
+    std::vector<Failure> failures;
     for (size_t rank = 0; rank < processes_.size(); ++rank) {
-      if (processes_[rank] == 0) continue;
       int status = 0;
-      if (waitpid(processes_[rank], &status, WNOHANG) == processes_[rank]) {
-        processes_[rank] = 0;
-        ended(int(rank), status);
-      }
-      some = some || processes_[rank] != 0;
+      if (processes_[rank] == 0) continue;
+      if (waitpid(processes_[rank], &status, WNOHANG) != processes_[rank]) continue;
+      processes_[rank] = 0;
+      if (status != 0) failures.push_back({int(rank), status});
     }
-    return some;
+    if (!failures.empty() && !ending_) end_others(failures);
+    return std::any_of(processes_.begin(), processes_.end(), [](pid_t p) { return p != 0; });
   }
 
-  void ended(int rank, int status) {
-    const bool killed = WIFSIGNALED(status);
-    const int code = killed ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
-    if (code == 0 || ending_) return;
-    status_ = code;
+  // Of those that ended together, one that was killed is the cause, and not the consequence.
+  void end_others(const std::vector<Failure>& failures) {
+    auto first = std::find_if(failures.begin(), failures.end(),
+                              [](const Failure& failure) { return WIFSIGNALED(failure.status); });
+    if (first == failures.end()) first = failures.begin();
+    const bool killed = WIFSIGNALED(first->status);
+    status_ = killed ? 128 + WTERMSIG(first->status) : WEXITSTATUS(first->status);
+    const std::string how =
+        killed ? format("was ended by signal {} ({})", status_ - 128, strsignal(status_ - 128))
+               : format("ended with exit status {}", status_);
+    write_all(STDERR_FILENO, format("limpid-launch: rank {} of {} {}; ending the others\n",
+                                    first->rank, how_.ranks, how));
     ending_ = true;
     kill_at_ = Clock::now() + how_.grace;
-    const std::string how = killed ? format("was ended by signal {} ({})", WTERMSIG(status),
-                                            strsignal(WTERMSIG(status)))
-                                   : format("ended with exit status {}", code);
-    const bool last =
-        std::all_of(processes_.begin(), processes_.end(), [](pid_t p) { return p == 0; });
-    write_all(STDERR_FILENO, format("limpid-launch: rank {} of {} {}{}\n", rank, how_.ranks, how,
-                                    last ? "" : "; ending the others"));
     send(SIGTERM);
   }
 

@@ -57,7 +57,8 @@ std::unique_ptr<Transport> thread_transport(Room&, int rank);
 
 // Ranks that are processes, over TCP by Gloo. Waits until all `size` ranks came to the store, and
 // throws Error with those that did not. host: the address under which the other ranks reach this
-// one. The store must live longer; the first reason of an abort() is kept in it.
+// one. The store must live longer; the first reason of an abort() is kept in it. From here on
+// the process ignores SIGPIPE.
 std::unique_ptr<Transport> gloo_transport(int rank, int size, Store&, const std::string& host,
                                           std::chrono::milliseconds timeout);
 

@@ -9,9 +9,11 @@
 
 #include <cstdlib>
 #include <fstream>
+#include <functional>
 #include <thread>
 
 #include "core/error.h"
+#include "core/random.h"
 #include "parallel/world.h"
 #include "tests/support/command.h"
 #include "tests/support/temp_folder.h"
@@ -104,14 +106,20 @@ TEST(Rank, DISABLED_LeavesItsSums) {
 }
 
 TEST(Rank, DISABLED_SumsForEver) {
+  signal(SIGTERM, SIG_IGN);  // so that nothing but the news ends it
   World world = World::join();
-  world.run([&] {
-    Stream stream;
-    std::vector<float> x(100'000);
-    world.group().barrier(stream, "start");
-    leave("pid" + std::to_string(world.rank()), std::to_string(getpid()));
-    for (;;) world.group().all_reduce(stream, {x.data(), {100'000}, DType::f32}, "gradients");
-  });
+  try {
+    world.run([&] {
+      Stream stream;
+      std::vector<float> x(20'000);
+      world.group().barrier(stream, "start");
+      leave("pid" + std::to_string(world.rank()), std::to_string(getpid()));
+      for (;;) world.group().all_reduce(stream, {x.data(), {20'000}, DType::f32}, "gradients");
+    });
+  } catch (const Error& error) {
+    leave("error" + std::to_string(world.rank()), error.what());
+    throw;
+  }
 }
 
 TEST(Rank, DISABLED_TwoThrows) {
@@ -154,20 +162,41 @@ TEST_F(LaunchTest, ARankThatThrowsIsNamedByAllOthers) {
   }
 }
 
+// Kills one of n ranks in the middle of its sums; all others end by themselves and know who it was.
+void check_killed_rank(const Path& folder, int n, int victim, milliseconds delay,
+                       const std::function<void()>& await_start) {
+  Command command("limpid-launch", rank_command(n, "SumsForEver"), folder);
+  await_start();
+  std::this_thread::sleep_for(delay);
+  kill(std::stoi(read_text(folder / ("pid" + std::to_string(victim)))), SIGKILL);
+  const Finished finished = command.wait();
+  EXPECT_EQ(finished.code, 128 + SIGKILL) << finished.out;
+  EXPECT_THAT(finished.out, HasSubstr(format("limpid-launch: rank {} of {} was ended by signal 9 "
+                                             "(Killed); ending the others",
+                                             victim, n)));
+  for (int rank = 0; rank < n; ++rank) {
+    const Path pid = folder / format("pid{}", rank), error = folder / format("error{}", rank);
+    EXPECT_FALSE(lives(read_text(pid)));
+    real_disk().remove_all(pid);
+    if (rank == victim) continue;
+    ASSERT_TRUE(file_exists(error)) << finished.out;
+    EXPECT_THAT(read_text(error), AllOf(HasSubstr("all_reduce of gradients"),
+                                        HasSubstr(format("rank {} closed", victim))));
+    real_disk().remove_all(error);
+  }
+}
+
 TEST_F(LaunchTest, AKilledRankEndsTheOthers) {
-  for (int victim : {0, 2}) {
-    Command command("limpid-launch", rank_command(3, "SumsForEver"), folder());
-    await_files("pid", 3);
-    kill(std::stoi(read_text(folder() / ("pid" + std::to_string(victim)))), SIGKILL);
-    const Finished finished = command.wait();
-    EXPECT_EQ(finished.code, 128 + SIGKILL) << finished.out;
-    EXPECT_THAT(finished.out, HasSubstr("limpid-launch: rank " + std::to_string(victim) +
-                                        " of 3 was ended by signal 9 (Killed); ending the others"));
-    for (const std::string& name : list_folder(folder())) {
-      if (!name.starts_with("pid")) continue;
-      EXPECT_FALSE(lives(read_text(folder() / name))) << name;
-      real_disk().remove_all(folder() / name);
-    }
+  for (int victim : {0, 2})
+    check_killed_rank(folder(), 3, victim, milliseconds(5), [this] { await_files("pid", 3); });
+}
+
+TEST_F(LaunchTest, SlowAHundredKilledRanks) {
+  for (int i = 0; i < 100; ++i) {
+    const int n = 2 + i % 3;
+    const uint64_t random = mix64(uint64_t(i));
+    check_killed_rank(folder(), n, int(random % uint64_t(n)), milliseconds(random >> 8 & 15),
+                      [&] { await_files("pid", size_t(n)); });
   }
 }
 
