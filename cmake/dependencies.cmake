@@ -39,6 +39,8 @@ find_package(OpenMP QUIET COMPONENTS CXX)
 limpid_foreign(openmp g++ OpenMP::OpenMP_CXX)
 find_package(dnnl QUIET)
 limpid_foreign(dnnl "libdnnl-dev ocl-icd-opencl-dev" DNNL::dnnl)
+find_package(Gloo QUIET)
+limpid_foreign(gloo libgloo-dev gloo)
 
 # CUDA machine code for the A100 (80) and for Hopper (90a), and PTX for what comes after; the toolkit's libraries.
 if(LIMPID_CUDA)

@@ -67,23 +67,23 @@ Queue::Queue() : multiprocessors_(properties().multiProcessorCount) {
 
 Queue::~Queue() {
   parts_.clear();
-  if (scratch_) cudaFree(scratch_);
+  for (void* scratch : scratches_) cudaFree(scratch);
   cudaStreamDestroy(stream_);
 }
 
 void* Queue::scratch(int64_t bytes) {
-  if (bytes <= scratch_bytes_) return scratch_;
-  cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
-  check(cudaStreamIsCapturing(stream_, &capture), "ask for a capture");
-  require(capture == cudaStreamCaptureStatusNone, "a captured step needs {} bytes more of scratch",
-          bytes - scratch_bytes_);
-  check(cudaStreamSynchronize(stream_), "wait for kernels");
-  if (scratch_) cudaFree(scratch_);
-  scratch_ = nullptr;
-  scratch_bytes_ = 0;
-  check(cudaMalloc(&scratch_, size_t(bytes)), "get scratch memory for kernels");
-  scratch_bytes_ = bytes;
-  return scratch_;
+  if (bytes > scratch_bytes_) {
+    cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
+    check(cudaStreamIsCapturing(stream_, &capture), "ask for a capture");
+    require(capture == cudaStreamCaptureStatusNone,
+            "a step that is being recorded needs {} bytes more of scratch",
+            bytes - scratch_bytes_);
+    void* larger = nullptr;
+    check(cudaMalloc(&larger, size_t(bytes)), "get scratch memory for kernels");
+    scratches_.push_back(larger);
+    scratch_bytes_ = bytes;
+  }
+  return scratches_.empty() ? nullptr : scratches_.back();
 }
 
 Queue* open_queue() { return new Queue; }

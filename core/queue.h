@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <typeindex>
+#include <vector>
 
 #include "core/error.h"
 #include "core/stream.h"
@@ -28,7 +29,8 @@ class Queue {
   cudaStream_t stream() const { return stream_; }
   int multiprocessors() const { return multiprocessors_; }
   // Memory that a kernel may use until the next one that asks; 256-byte aligned, with anything in
-  // it. It grows outside of captured graphs only, so run a step once before it is captured.
+  // it. Where more is asked for than before it lies elsewhere, and the old one stays for graphs that
+  // were recorded with it; that cannot be while a graph is recorded, so run a step once before.
   void* scratch(int64_t bytes);
   // The T of this queue, made from the queue at its first use: library handles and what is kept by
   // shape.
@@ -42,7 +44,7 @@ class Queue {
  private:
   cudaStream_t stream_ = nullptr;
   int multiprocessors_ = 0;
-  void* scratch_ = nullptr;
+  std::vector<void*> scratches_;  // the last one is in use
   int64_t scratch_bytes_ = 0;
   std::map<std::type_index, std::shared_ptr<void>> parts_;
 };

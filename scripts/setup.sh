@@ -12,6 +12,7 @@ packages=(
   libhdf5-dev libssl-dev zlib1g-dev libzstd-dev   # checkpoints, SHA-256, .gz, .zst
   libsentencepiece-dev                            # tokenizers
   libdnnl-dev ocl-icd-opencl-dev                  # matrix products (oneDNN, and what its cmake file asks for)
+  libgloo-dev                                     # ranks that are processes
   libgtest-dev libgmock-dev libboost-context-dev  # tests, and fibers for the CUDA kernels in them
 )
 

@@ -4,7 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
+#include <array>
 #include <cstring>
+
+#include "core/graph.h"
 
 namespace limpid {
 namespace {
@@ -84,6 +87,49 @@ TEST(ZeroAndCopy, WorkAcrossDtypesAndSizes) {
   for (int64_t i = 0; i < kCount; ++i) ASSERT_EQ(a.as<float>()[i], 0);
   EXPECT_THROW(copy(stream, a, b.slice(0, 5)), Error);
   EXPECT_THROW(copy(stream, {a.data, {4}, DType::u32}, b.slice(0, 4)), Error);
+}
+
+TEST(CudaCopy, ConvertsAndComesBack) {
+  Stream stream(Device::cuda);
+  constexpr int64_t kCount = 1001;
+  const Buffer host(Device::cpu, kCount * 4, "host"), device(Device::cuda, kCount * 12, "device");
+  const Tensor h = host.tensor(0, {kCount}, DType::f32);
+  const Tensor a = device.tensor(0, {kCount}, DType::f32);
+  const Tensor b = device.tensor(kCount * 4, {kCount}, DType::bf16);
+  const Tensor c = device.tensor(kCount * 8, {kCount}, DType::f32);
+  for (int64_t i = 0; i < kCount; ++i) h.as<float>()[i] = float(i) / 3;
+  copy(stream, a, h);
+  copy(stream, b, a);
+  copy(stream, c, b);
+  Buffer staging;
+  const Tensor back = on_host(stream, c, staging);
+  for (int64_t i = 0; i < kCount; ++i)
+    ASSERT_EQ(back.as<float>()[i], float(bf16(h.as<float>()[i])));
+  zero(stream, c);
+  EXPECT_EQ(on_host(stream, c, staging).as<float>()[kCount - 1], 0);
+}
+
+// What a graph gives again is what was recorded: the same addresses, and nothing before run().
+TEST(CudaGraph, GivesItsWorkAgain) {
+  Stream stream(Device::cuda);
+  const Buffer device(Device::cuda, 256, "device");
+  const Tensor from = device.tensor(0, {4}, DType::f32), to = device.tensor(128, {4}, DType::f32);
+  Buffer staging;
+  const auto value = [&] { return on_host(stream, to, staging).as<float>()[3]; };
+  const auto set = [&](float x) {
+    const std::array<float, 4> values = {x, x, x, x};
+    copy(stream, from, {const_cast<float*>(values.data()), {4}, DType::f32});
+    synchronize(stream);
+  };
+  set(1);
+  Graph graph;
+  graph.record(stream, [&] { copy(stream, to, from); });
+  EXPECT_EQ(value(), 0);
+  graph.run(stream);
+  EXPECT_EQ(value(), 1);
+  set(2);
+  graph.run(stream);
+  EXPECT_EQ(value(), 2);
 }
 
 TEST(ProcessPeak, GrowsWithWhatIsTouched) {
