@@ -49,7 +49,7 @@ part() {
   return $status
 }
 
-part tests 150 "$tests" --gtest_filter='*cuda*:*Cuda*' --gtest_brief=1 || failed=yes
+part tests 150 "$tests" --gtest_filter="*cuda*:*Cuda*" --gtest_brief=1 || failed=yes
 if command -v compute-sanitizer >/dev/null; then
   part sanitizer 90 compute-sanitizer --error-exitcode 9 --tool memcheck "$tests" \
     --gtest_filter='*RmsNorm/cuda*:*CrossEntropy*/cuda*:*Embedding*/cuda*:*Causal/cuda*:*AdamW/cuda*' --gtest_brief=1 || failed=yes

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "optim/clip.h"
@@ -124,7 +125,12 @@ INSTANTIATE_TEST_SUITE_P(Golden, GoldenModel,
                                          Case{"llama-tied", FloatKind::f64, 1e-6},
                                          Case{"gpt2-tiny", FloatKind::f32, 1e-5, Device::cuda},
                                          Case{"llama-tiny", FloatKind::f32, 1e-5, Device::cuda},
-                                         Case{"llama-tied", FloatKind::f32, 1e-5, Device::cuda}));
+                                         Case{"llama-tied", FloatKind::f32, 1e-5, Device::cuda}),
+                         [](const auto& info) {
+                           std::string name = format("{}", testing::PrintToString(info.param));
+                           std::replace(name.begin(), name.end(), '-', '_');
+                           return name;
+                         });
 
 }  // namespace
 }  // namespace limpid

@@ -150,6 +150,7 @@ INSTANTIATE_TEST_SUITE_P(Optimizers, Runs,
                          name_of);
 
 class AdamWRuns : public Runs {};
+class CudaRuns : public Runs {};
 
 TEST_P(AdamWRuns, BatchGrowsAsTheRampSays) {
   Session session(recipe_, folder_ / "run");
@@ -224,7 +225,7 @@ TEST_P(AdamWRuns, ValidationDoesNotDisturb) {
 }
 
 // A step on the GPU gives the loss of a step on the CPU, and replayed graphs those of launches.
-TEST_P(AdamWRuns, GoesTheSameWayOnAGpu) {
+TEST_P(CudaRuns, GoTheSameWayAsOnTheCpu) {
   recipe_.model.dropout = 0;
   recipe_.train.ramp_batch = recipe_.train.ramp_samples = 0;
   Session cpu(recipe_, folder_ / "cpu"), gpu(recipe_, folder_ / "gpu", Device::cuda);
@@ -277,6 +278,8 @@ TEST_P(AdamWRuns, NeverResumeRefusesAFolderWithCheckpoints) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Run, AdamWRuns, testing::Values(Case{}), name_of);
+INSTANTIATE_TEST_SUITE_P(Run, CudaRuns,
+                         testing::Values(Case{OptimizerKind::adamw, Device::cuda, 0}), name_of);
 
 }  // namespace
 }  // namespace limpid
