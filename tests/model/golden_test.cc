@@ -126,8 +126,8 @@ INSTANTIATE_TEST_SUITE_P(Golden, GoldenModel,
                                          Case{"gpt2-tiny", FloatKind::f32, 1e-5, Device::cuda},
                                          Case{"llama-tiny", FloatKind::f32, 1e-5, Device::cuda},
                                          Case{"llama-tied", FloatKind::f32, 1e-5, Device::cuda}),
-                         [](const auto& info) {
-                           std::string name = format("{}", testing::PrintToString(info.param));
+                         [](const auto& of) {
+                           std::string name = testing::PrintToString(of.param);
                            std::replace(name.begin(), name.end(), '-', '_');
                            return name;
                          });

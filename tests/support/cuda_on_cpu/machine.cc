@@ -75,12 +75,11 @@ struct Warp {
 };
 
 struct Block {
-  std::vector<std::unique_ptr<Thread>> threads;
+  std::vector<std::unique_ptr<Thread>>& threads;
   std::vector<Warp> warps;
   uint32_t epoch = 1;
   Thread* running = nullptr;
   const std::function<void()>* body = nullptr;
-  fiber* unused = nullptr;
   const void* main_bottom = nullptr;
   size_t main_bytes = 0;
 };
@@ -202,17 +201,18 @@ bool run_warp(size_t warp) {
 }
 
 void run_block(Dim grid, Dim size, Dim at, const std::function<void()>& body) {
-  Block state;
-  state.body = &body;
-  const int threads = int(size.x * size.y * size.z);
-  for (int i = 0; i < threads; ++i) {
-    state.threads.push_back(std::make_unique<Thread>());
-    Thread& thread = *state.threads.back();
-    thread.index = i;
+  static std::vector<std::unique_ptr<Thread>> all;  // used again by the next block
+  all.resize(size.x * size.y * size.z);
+  Block state{.threads = all, .warps = {}, .body = &body};
+  for (size_t i = 0; i < all.size(); ++i) {
+    if (!all[i]) all[i] = std::make_unique<Thread>();
+    Thread& thread = *all[i];
+    thread.index = int(i);
+    thread.wait = Wait::none;
     const unsigned u = unsigned(i);
     thread.position = {{u % size.x, u / size.x % size.y, u / size.x / size.y}, at, size, grid};
   }
-  state.warps.resize(size_t(threads) / kWarp);
+  state.warps.resize(all.size() / kWarp);
   block = &state;
   std::vector<size_t> order(state.warps.size());
   std::iota(order.begin(), order.end(), 0);
