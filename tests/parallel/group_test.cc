@@ -454,7 +454,7 @@ TEST_P(FailingGroup, AbortWakesWhoeverWaits) {
         group.recv(stream, tensor_of(x), 1, "x");
       },
       std::chrono::hours(1));
-  EXPECT_THAT(error, AllOf(HasSubstr("recv of x"), HasSubstr("the operator said so")));
+  EXPECT_THAT(error, HasSubstr("the operator said so"));
 }
 
 TEST(ReduceTree, TermsUpToAPowerOfTwoAreOneSubtree) {
