@@ -133,7 +133,7 @@ class Links {
 
   // A message that is half on its way when its connection closes is not told by Gloo. One that
   // never comes is, so every connection has one.
-  std::vector<std::unique_ptr<UnboundBuffer>> post_probes() try {
+  std::vector<std::unique_ptr<UnboundBuffer>> post_probes() {
     std::vector<std::unique_ptr<UnboundBuffer>> probes(static_cast<size_t>(context->size));
     for (int rank = 0; rank < context->size; ++rank) {
       if (rank == context->rank) continue;
@@ -141,8 +141,6 @@ class Links {
       probes[size_t(rank)]->recv(rank, kProbe);
     }
     return probes;
-  } catch (const gloo::Exception&) {
-    fail("a rank has ended while the ranks were meeting");
   }
 
   // Does not wait: the probe's wait is over before it begins.
@@ -325,6 +323,7 @@ std::unique_ptr<Transport> gloo_transport(int rank, int size, Store& store, cons
         context->getPair(other)->connect(address_for(rank, other, size, addresses[size_t(other)]));
     return std::make_unique<GlooTransport>(std::move(context), store, timeout);
   } catch (const gloo::Exception& error) {
+    if (const auto reason = store.get(kFailure)) throw Ended(*reason);
     fail("rank {} of {} cannot connect from {}: {}", rank, size, host, error.what());
   }
 }
