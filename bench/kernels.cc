@@ -1,6 +1,6 @@
-// Times every kernel at the shapes of GPT-2 124M (B=4, T=256) and of a 14M LLaMA (B=8, T=256), and
-// compares with a plain GEMM and a plain copy of the same run.
-//   build/cpu/bench/kernels [--json] [--repeats N] [--threads N]
+// Times every kernel at the shapes of GPT-2 124M and of a LLaMA, and compares with a plain GEMM and
+// a plain copy of the same run. On a GPU there are sixteen times as many tokens, stored in bf16.
+//   build/cpu/bench/kernels [--device cuda] [--json] [--repeats N] [--threads N]
 #include <functional>
 
 #include "bench/support.h"
@@ -22,8 +22,12 @@ namespace {
 // Collects figures. Each group of kernels has its own inputs, freed after it.
 class Bench {
  public:
-  explicit Bench(int64_t repeats) : repeats_(repeats) {}
+  explicit Bench(const Options& options) : repeats_(options.repeats), stream_(options.device) {}
   Stream& stream() { return stream_; }
+  // How many sequences take the place of `count` small ones on a CPU, and of how many tokens each.
+  int64_t sequences(int64_t count) const { return gpu() ? 4 * count : count; }
+  int64_t tokens(int64_t count) const { return gpu() ? 4 * count : count; }
+  bool gpu() const { return stream_.device == Device::cuda; }
 
   void gemm(std::string name, std::string shape, double operations,
             const std::function<void()>& run) {
@@ -40,7 +44,7 @@ class Bench {
 
  private:
   void add(Figure figure, const std::function<void()>& run) {
-    figure.seconds = best_seconds(repeats_, run);
+    figure.seconds = best_seconds(stream_, repeats_, run);
     figures.push_back(std::move(figure));
   }
   int64_t repeats_;
@@ -49,8 +53,8 @@ class Bench {
 
 // A Linear of N outputs and K inputs over M rows: forward, input gradient, weight gradient.
 void linear(Bench& bench, const std::string& name, int64_t M, int64_t N, int64_t K) {
-  Inputs in;
-  const Tensor x = in.random({M, K}), y = in.random({M, N}), w = in.random({N, K});
+  Inputs in(bench.stream());
+  const Tensor x = in.stored({M, K}), y = in.stored({M, N}), w = in.stored({N, K});
   const Tensor dw = in.random({N, K});
   const std::string shape = format("M{} N{} K{}", M, N, K);
   const double operations = 2.0 * double(M) * double(N) * double(K);
@@ -62,26 +66,27 @@ void linear(Bench& bench, const std::string& name, int64_t M, int64_t N, int64_t
 }
 
 void matmuls(Bench& bench) {
-  linear(bench, "gpt2 qkv", 1024, 2304, 768);
-  linear(bench, "gpt2 attention out", 1024, 768, 768);
-  linear(bench, "gpt2 mlp up", 1024, 3072, 768);
-  linear(bench, "gpt2 mlp down", 1024, 768, 3072);
-  linear(bench, "gpt2 head", 1024, 50304, 768);
-  linear(bench, "llama qkv", 2048, 1152, 384);
-  linear(bench, "llama attention out", 2048, 384, 384);
-  linear(bench, "llama mlp gate|up", 2048, 2048, 384);
-  linear(bench, "llama mlp down", 2048, 384, 1024);
-  linear(bench, "llama head", 2048, 8192, 384);
-  Inputs in;
-  const Tensor db = in.random({3072}), dy = in.random({1024, 3072});
+  const int64_t rows = bench.sequences(4) * bench.tokens(256);
+  linear(bench, "gpt2 qkv", rows, 2304, 768);
+  linear(bench, "gpt2 attention out", rows, 768, 768);
+  linear(bench, "gpt2 mlp up", rows, 3072, 768);
+  linear(bench, "gpt2 mlp down", rows, 768, 3072);
+  linear(bench, "gpt2 head", rows, 50304, 768);
+  linear(bench, "llama qkv", 2 * rows, 1152, 384);
+  linear(bench, "llama attention out", 2 * rows, 384, 384);
+  linear(bench, "llama mlp gate|up", 2 * rows, 2048, 384);
+  linear(bench, "llama mlp down", 2 * rows, 384, 1024);
+  linear(bench, "llama head", 2 * rows, 8192, 384);
+  Inputs in(bench.stream());
+  const Tensor db = in.random({3072}), dy = in.stored({rows, 3072});
   bench.memory("bias_backward", {dy}, [&] { bias_backward(bench.stream(), db, dy); });
 }
 
 // Operations: two products forward, five backward, over the pairs that causal attention sees.
 void attention(Bench& bench, int64_t B, int64_t T, int64_t H, int64_t K, int64_t D, float dropout) {
-  Inputs in;
-  const Tensor qkv = in.random({B, T, H + 2 * K, D}), dqkv = in.random(qkv.shape);
-  const Tensor o = in.random({B, T, H, D}), dout = in.random(o.shape), lse = in.random({B, H, T});
+  Inputs in(bench.stream());
+  const Tensor qkv = in.stored({B, T, H + 2 * K, D}), dqkv = in.stored(qkv.shape);
+  const Tensor o = in.stored({B, T, H, D}), dout = in.stored(o.shape), lse = in.random({B, H, T});
   const Attention how = {.heads = H, .kv_heads = K, .scale = 0.125f, .dropout = dropout};
   const std::string shape = format("B{} T{} H{} K{} D{}", B, T, H, K, D);
   const double pairs = double(B * H) * double(T) * double(T + 1) / 2;
@@ -93,28 +98,29 @@ void attention(Bench& bench, int64_t B, int64_t T, int64_t H, int64_t K, int64_t
 }
 
 void attentions(Bench& bench) {
-  attention(bench, 4, 256, 12, 12, 64, 0);
-  attention(bench, 4, 256, 12, 12, 64, 0.1f);
-  attention(bench, 8, 256, 6, 6, 64, 0);
-  attention(bench, 8, 256, 6, 2, 64, 0);
-  attention(bench, 1, 1024, 12, 12, 64, 0);
-  attention(bench, 1, 4096, 8, 2, 128, 0);
-  Inputs in;
-  const int64_t T = 1024, H = 12, D = 64;
-  const Tensor keys = in.random({1, T, H, D}), values = in.random({1, T, H, D});
-  const Tensor qkv = in.random({1, 1, 3 * H, D}), o = in.random({1, 1, H, D});
+  const int64_t B = bench.sequences(4), T = bench.tokens(256);
+  attention(bench, B, T, 12, 12, 64, 0);
+  attention(bench, B, T, 12, 12, 64, 0.1f);
+  attention(bench, 2 * B, T, 6, 6, 64, 0);
+  attention(bench, 2 * B, T, 6, 2, 64, 0);
+  attention(bench, bench.sequences(1), bench.tokens(512), 16, 16, 128, 0);
+  attention(bench, bench.sequences(1), 4096, 8, 2, 128, 0);
+  Inputs in(bench.stream());
+  const int64_t past = 1024, H = 12, D = 64;
+  const Tensor keys = in.stored({B, past, H, D}), values = in.stored({B, past, H, D});
+  const Tensor qkv = in.stored({B, 1, 3 * H, D}), o = in.stored({B, 1, H, D});
   bench.memory("attention_cached", {keys, values}, [&] {
-    attention_cached(bench.stream(), o, keys, values, qkv, T - 1,
+    attention_cached(bench.stream(), o, keys, values, qkv, past - 1,
                      {.heads = H, .kv_heads = H, .scale = 0.125f});
   });
 }
 
 void norms(Bench& bench) {
-  Inputs in;
-  const Shape rows = {4, 256}, all = {4, 256, 768};
-  const Tensor x = in.random(all), branch = in.random(all), sum = in.random(all);
-  const Tensor y = in.random(all), dy = in.random(all), dx = in.random(all);
-  const Tensor w = in.random({768}), b = in.random({768}), dw = in.random({768});
+  Inputs in(bench.stream());
+  const Shape rows = {bench.sequences(4), bench.tokens(256)}, all = {rows[0], rows[1], 768};
+  const Tensor x = in.stored(all), branch = in.stored(all), sum = in.stored(all);
+  const Tensor y = in.stored(all), dy = in.stored(all), dx = in.stored(all);
+  const Tensor w = in.stored({768}), b = in.stored({768}), dw = in.random({768});
   const Tensor db = in.random({768}), mean = in.random(rows), rstd = in.random(rows);
   Stream& s = bench.stream();
   bench.memory("layernorm_forward", {x, y},
@@ -131,27 +137,27 @@ void norms(Bench& bench) {
 }
 
 void heads(Bench& bench) {
-  Inputs in;
-  const int64_t T = 256, H = 6, D = 64;
-  const Tensor x = in.random({8, T, 3 * H, D}), y = in.random(x.shape);
-  const Tensor wq = in.random({D}), wk = in.random({D}), dwq = in.random({D});
-  const Tensor dwk = in.random({D}), rstd = in.random({8, T, 2 * H}), table = in.random({T, 2, 32});
+  Inputs in(bench.stream());
+  const int64_t B = bench.sequences(8), T = bench.tokens(256), H = 6, D = 64;
+  const Tensor x = in.stored({B, T, 3 * H, D}), y = in.stored(x.shape);
+  const Tensor wq = in.stored({D}), wk = in.stored({D}), dwq = in.random({D});
+  const Tensor dwk = in.random({D}), rstd = in.random({B, T, 2 * H}), table = in.random({T, 2, 32});
   Stream& s = bench.stream();
   bench.memory("qk_norm_forward", {x, y},
                [&] { qk_norm_forward(s, y, rstd, x, wq, wk, H, 1e-5f); });
   bench.memory("qk_norm_backward", {x, y, y},
                [&] { qk_norm_backward(s, y, dwq, dwk, y, x, wq, wk, rstd, H); });
-  rope_table(table, 10000, {});
-  const Tensor rotated = x.reshape({8, T, 3, H * D}).slice(0, 8);
+  const Tensor rotated = x;
   bench.memory("rope_forward", {rotated, rotated}, [&] { rope_forward(s, x, table, 2 * H, 0); });
   bench.memory("rope_backward", {rotated, rotated}, [&] { rope_backward(s, x, table, 2 * H, 0); });
 }
 
 void activations(Bench& bench) {
-  Inputs in;
-  const Tensor x = in.random({4, 256, 3072}), y = in.random(x.shape), dy = in.random(x.shape);
-  const Tensor packed = in.random({8, 256, 2048}), dpacked = in.random(packed.shape);
-  const Tensor half = in.random({8, 256, 1024});
+  Inputs in(bench.stream());
+  const int64_t B = bench.sequences(4), T = bench.tokens(256);
+  const Tensor x = in.stored({B, T, 3072}), y = in.stored(x.shape), dy = in.stored(x.shape);
+  const Tensor packed = in.stored({2 * B, T, 2048}), dpacked = in.stored(packed.shape);
+  const Tensor half = in.stored({2 * B, T, 1024});
   Stream& s = bench.stream();
   bench.memory("gelu_forward tanh", {x, y}, [&] { gelu_forward(s, y, x, Gelu::tanh); });
   bench.memory("gelu_backward tanh", {x, dy, y}, [&] { gelu_backward(s, y, dy, x, Gelu::tanh); });
@@ -166,16 +172,17 @@ void activations(Bench& bench) {
 }
 
 void vocabulary(Bench& bench) {
-  Inputs in;
-  const int64_t V = 50304, C = 768;
-  const Tensor w = in.random({V, C}), positions = in.random({256, C}), y = in.random({4, 256, C});
-  const Tensor tokens = in.integers({4, 256}, V), targets = in.integers({1024}, V);
-  const Tensor logits = in.random({1024, V}), loss = in.random({1024});
+  Inputs in(bench.stream());
+  const int64_t V = 50304, C = 768, B = bench.sequences(4), T = bench.tokens(256), rows = B * T;
+  const Tensor w = in.stored({V, C}), positions = in.stored({T, C}), y = in.stored({B, T, C});
+  const Tensor dw = in.random({V, C}), dpositions = in.random({T, C});
+  const Tensor tokens = in.integers({B, T}, V), targets = in.integers({rows}, V);
+  const Tensor logits = in.stored({rows, V}), loss = in.random({rows});
   Stream& s = bench.stream();
   bench.memory("embedding_forward", {y, y},
                [&] { embedding_forward(s, y, tokens, w, positions, 0); });
   bench.memory("embedding_backward", {y, y, y},
-               [&] { embedding_backward(s, w, positions, y, tokens, 0); });
+               [&] { embedding_backward(s, dw, dpositions, y, tokens, 0); });
   bench.memory("cross_entropy_forward", {logits},
                [&] { cross_entropy_forward(s, loss, logits, targets); });
   bench.memory("cross_entropy_backward", {logits, logits},
@@ -183,7 +190,7 @@ void vocabulary(Bench& bench) {
 }
 
 void whole_tensors(Bench& bench) {
-  Inputs in;
+  Inputs in(bench.stream());
   const Shape shape = {3072, 768 * 4};
   const Tensor p = in.random(shape), m = in.random(shape), v = in.random(shape);
   const Tensor g = in.random(shape), clip = in.random({1}), out = in.random({1}, DType::f64);
@@ -214,8 +221,8 @@ int main(int argc, char** argv) {
   using namespace limpid::bench;
   const char* about = "Every kernel at the shapes of real models against a plain GEMM and copy.";
   return run(argc, argv, about, [](const Options& options) {
-    Machine machine;
-    Bench bench(options.repeats);
+    Bench bench(options);
+    Machine machine(bench.stream());
     for (const auto group :
          {matmuls, attentions, norms, heads, activations, vocabulary, whole_tensors}) {
       machine.measure(options.repeats);

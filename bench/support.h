@@ -16,6 +16,7 @@ struct Options {
   bool json = false;
   int64_t repeats = 5;
   int64_t threads = 0;  // 0: as many as OpenMP has
+  Device device = Device::cpu;
 };
 // Reads the command line, sets the number of threads and runs the body, as the programs do. What
 // main returns.
@@ -34,25 +35,46 @@ double best_seconds(int64_t repeats, F&& run) {
   }
   return best;
 }
+// The same of what is given to a stream. A GPU does it several times between two looks at the
+// clock, so that what the look costs does not count.
+template <class F>
+double best_seconds(Stream& stream, int64_t repeats, F&& run) {
+  const int64_t times = stream.device == Device::cuda ? 20 : 1;
+  const double seconds = best_seconds(repeats, [&] {
+    for (int64_t i = 0; i < times; ++i) run();
+    synchronize(stream);
+  });
+  return seconds / double(times);
+}
 
-// Tensors on the CPU that live as long as this, filled with numbers in [-0.5, 0.5), or with
-// integers in [0, below).
+// Tensors of a stream's device that live as long as this, filled with numbers in [-0.5, 0.5), or
+// with integers in [0, below).
 class Inputs {
  public:
+  explicit Inputs(Stream& stream) : stream_(stream) {}
   Tensor random(Shape, DType = DType::f32);
+  // As activations and weights are stored: f32 on a CPU, bf16 on a GPU.
+  Tensor stored(Shape);
   Tensor integers(Shape, int64_t below);
 
  private:
+  Stream& stream_;
   std::deque<Buffer> buffers_;
 };
 
-// What a time is compared with, on the same machine and in the same run.
-struct Machine {
-  double gemm_gflops = 0;    // f32 2048 x 2048 x 2048
-  double copy_gb_per_s = 0;  // 256 MiB of f32, bytes read and bytes written
-
+// What a time is compared with, on the same device and in the same run.
+class Machine {
+ public:
+  explicit Machine(Stream& stream) : stream_(stream) {}
   // Measures again and keeps the best: the rates change with what else runs on a machine.
   void measure(int64_t repeats);
+  std::string device() const;
+
+  double gemm_gflops = 0;    // f32 2048^3 on a CPU, bf16 8192^3 on a GPU
+  double copy_gb_per_s = 0;  // bytes read and bytes written
+
+ private:
+  Stream& stream_;
 };
 
 // One figure: an amount of work done in a time, and its part of what the machine does at most.
