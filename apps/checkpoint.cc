@@ -7,22 +7,16 @@
 //   limpid-checkpoint rebuild run 417 rebuilt
 #include <CLI/CLI.hpp>
 #include <cmath>
-#include <cstring>
-#include <ctime>
-#include <map>
 
+#include "apps/support/checkpoint_diff.h"
 #include "apps/support/checkpoint_names.h"
+#include "apps/support/past_step.h"
 #include "apps/support/program.h"
 #include "checkpoint/load.h"
-#include "checkpoint/snapshot.h"
 #include "checkpoint/verify.h"
 #include "core/log.h"
 #include "core/memory.h"
-#include "data/tokenizer.h"
 #include "kernels/reduce.h"
-#include "recipes/session.h"
-#include "train/audit.h"
-#include "train/run.h"
 
 using namespace limpid;
 
@@ -120,146 +114,6 @@ static void verify(const Path& folder) {
   require(problems.empty(), "{} does not hold:{}", folder.string(), text);
 }
 
-// How two tensors of the same shape differ.
-static std::string difference(const CheckpointReader& a, const CheckpointReader& b,
-                              const std::string& file, const ManifestTensor& tensor) {
-  const Buffer memory(Device::cpu, 2 * aligned(tensor.bytes()), tensor.name);
-  const Tensor one = memory.tensor(0, tensor.shape, tensor.dtype);
-  const Tensor two = memory.tensor(aligned(tensor.bytes()), tensor.shape, tensor.dtype);
-  a.read_some(file, std::vector<NamedTensor>{{tensor.name, one}});
-  b.read_some(file, std::vector<NamedTensor>{{tensor.name, two}});
-  if (std::memcmp(one.data, two.data, size_t(tensor.bytes())) == 0) return "";
-  return with_dtype(tensor.dtype, [&]<class T>() {
-    double most = 0, squares = 0, size = 0;
-    int64_t others = 0;
-    for (int64_t i = 0; i < one.numel(); ++i) {
-      const double x = double(one.as<T>()[i]), d = double(two.as<T>()[i]) - x;
-      others += std::memcmp(one.as<T>() + i, two.as<T>() + i, sizeof(T)) != 0;
-      most = std::max(most, std::abs(d));
-      squares += d * d, size += x * x;
-    }
-    return format("{} of {} elements differ, by {:.3g} at most, {:.3g} of the norm", others,
-                  one.numel(), most, std::sqrt(squares / std::max(size, 1e-300)));
-  });
-}
-
-static void diff(const Path& first, const Path& second) {
-  const CheckpointReader a(first), b(second);
-  int64_t same = 0, other = 0;
-  for (const char* file : {kModel, kOptimizer}) {
-    std::map<std::string, ManifestTensor> tensors;
-    for (const ManifestTensor& tensor : b.manifest().file(file).tensors)
-      tensors[tensor.name] = tensor;
-    for (const ManifestTensor& tensor : a.manifest().file(file).tensors) {
-      const auto found = tensors.find(tensor.name);
-      std::string line;
-      if (found == tensors.end())
-        line = "only in the first";
-      else if (found->second.shape != tensor.shape || found->second.dtype != tensor.dtype)
-        line = format("{} {} against {} {}", tensor.dtype, tensor.shape, found->second.dtype,
-                      found->second.shape);
-      else
-        line = difference(a, b, file, tensor);
-      if (found != tensors.end()) tensors.erase(found);
-      line.empty() ? ++same : ++other;
-      if (!line.empty()) log("{:<13} {:<44} {}", file, tensor.name, line);
-    }
-    for (const auto& [name, tensor] : tensors) {
-      ++other;
-      log("{:<13} {:<44} only in the second", file, name);
-    }
-  }
-  log("{} tensors are the same to the bit, {} are not", same, other);
-}
-
-// The checkpoint whose account tells of a step.
-static CheckpointReader account_of(const Path& run, int64_t step) {
-  for (const std::string& name : checkpoint_names(run)) {
-    if (*step_of_name(name) < step) continue;
-    CheckpointReader reader(checkpoints_folder(run) / name);
-    const auto& parent = reader.manifest().parent;
-    if (!parent || parent->step < step) return reader;
-  }
-  fail("no checkpoint of {} tells of step {}", run.string(), step);
-}
-
-static void show_order(const Path& run, int64_t step, const std::vector<std::string>& settings) {
-  const CheckpointReader reader = account_of(run, step);
-  const Recipe recipe =
-      Recipe::parse(reader.recipe(), (reader.folder() / kAccount).string(), settings);
-  const OrderLog order = reader.order();
-  std::vector<TokenShard> shards;
-  for (const std::string& path : recipe.data.train) shards.emplace_back(path);
-  const Tokenizer tokenizer = Tokenizer::from_bytes(reader.tokenizer());
-  const int64_t T = recipe.model.context;
-  int64_t shown = 0;
-  for (size_t i = 0; i < order.step.size(); ++i) {
-    if (order.step[i] != step) continue;
-    const TokenShard& shard = shards.at(size_t(order.corpus[i]));
-    const int64_t begin = order.window[i] * T;
-    std::vector<int32_t> ids(size_t(T + 1));
-    shard.copy(begin, T + 1, ids.data());
-    log("\nsample {} of step {}: {}, epoch {}, window {}, documents {} to {}", shown++, step,
-        recipe.data.train.at(size_t(order.corpus[i])), order.epoch[i], order.window[i],
-        shard.document_at(begin), shard.document_at(begin + T - 1));
-    log_line(tokenizer.decode(ids));
-  }
-  require(shown > 0, "{} has no samples of step {}", reader.folder().string(), step);
-}
-
-// The account of a checkpoint up to a step of it.
-static Account account_until(Stream& stream, const CheckpointReader& reader, int64_t step) {
-  Account out{.recipe = reader.recipe(),
-              .config_json = reader.config_json(),
-              .tokenizer = reader.tokenizer(),
-              .data_json = reader.data_json(),
-              .environment_json = describe_environment(stream),
-              .order = {},
-              .metrics = reader.metrics(),
-              .validation = {},
-              .events = reader.events()};
-  std::erase_if(out.metrics, [&](const StepRecord& record) { return record.step > step; });
-  std::erase_if(out.events, [&](const Event& event) { return event.step > step; });
-  out.events.push_back({.step = step,
-                        .time = double(std::time(nullptr)),
-                        .kind = "rebuilt",
-                        .text = reader.folder().string()});
-  const OrderLog order = reader.order();
-  for (size_t i = 0; i < order.step.size() && order.step[i] <= step; ++i) {
-    out.order.step.push_back(order.step[i]);
-    out.order.epoch.push_back(order.epoch[i]);
-    out.order.window.push_back(order.window[i]);
-    out.order.corpus.push_back(order.corpus[i]);
-  }
-  return out;
-}
-
-static void rebuild_step(const Path& run, int64_t step, const Path& out,
-                         const std::vector<std::string>& settings) {
-  const CheckpointReader next = account_of(run, step + 1);
-  require(next.manifest().parent.has_value(), "{} is the first checkpoint of its run",
-          next.folder().string());
-  const CheckpointReader from(checkpoints_folder(run) / step_name(next.manifest().parent->step));
-  Session session(Recipe::parse(next.recipe(), (next.folder() / kAccount).string(), settings));
-  const Progress progress =
-      rebuild({session.stream, session.model, *session.optimizer, session.batches, session.trainer},
-              from, next, step);
-  Snapshot values(session.stream, named_values(session.model.params()));
-  Snapshot moments(session.stream, named_state(*session.optimizer));
-  values.take(session.stream);
-  moments.take(session.stream);
-  Checkpoints(session.recipe.checkpoint, out)
-      .save({.step = progress.step,
-             .model = values.on_host(),
-             .optimizer = moments.on_host(),
-             .counters = {{"samples", progress.samples},
-                          {"tokens", progress.tokens},
-                          {"skipped_in_a_row", progress.skipped_in_a_row}}},
-            account_until(session.stream, next, step));
-  log("{}: step {} rebuilt from step {}, every digest as recorded", out.string(), step,
-      from.step());
-}
-
 int main(int argc, char** argv) {
   CLI::App app("Shows what the checkpoints of a run hold, and checks every byte of them.");
   app.require_subcommand(1);
@@ -305,8 +159,8 @@ int main(int argc, char** argv) {
 
   return run_program(app, argc, argv, [&] {
     const Path path = folder;
-    if (diff_command->parsed()) return diff(path, second);
-    if (order_command->parsed()) return show_order(path, step, settings);
+    if (diff_command->parsed()) return print_difference(path, second);
+    if (order_command->parsed()) return print_samples(path, step, settings);
     if (rebuild_command->parsed()) return rebuild_step(path, step, out, settings);
     if (list_command->parsed()) return list(path, !fast);
     if (verify_command->parsed()) return verify(path);

@@ -7,6 +7,7 @@
 #include "core/log.h"
 #include "kernels/matmul.h"
 #include "model/count.h"
+#include "parallel/place.h"
 #include "recipes/session.h"
 #include "train/run.h"
 #include "train/stop.h"
@@ -28,7 +29,17 @@ static void check_same_recipe(const Recipe& recipe, const std::string& before) {
           recipe.run, refused);
 }
 
+// Several processes would train the same run side by side.
+static void require_one_rank() {
+  const Place place = find_place(process_environment());
+  require(place.size == 1,
+          "this is one of {} processes that were started together, but a run trains in one so far: "
+          "start limpid-train alone",
+          place.size);
+}
+
 static void train(const Recipe& recipe) {
+  require_one_rank();
   const int64_t idle_bytes = process_peak_bytes();
   StopRequest stop_request;
   const auto stop = [&] { return stop_request.raised(); };

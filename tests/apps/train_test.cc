@@ -159,6 +159,13 @@ TEST_F(Programs, SayWhatIsWrong) {
   const Finished no_gpu = train("run", {"--set", "device=cuda"});
   EXPECT_EQ(no_gpu.code, 1);
   EXPECT_THAT(no_gpu.out, HasSubstr("device = \"cpu\""));
+  setenv("RANK", "0", 1);
+  setenv("WORLD_SIZE", "2", 1);
+  const Finished two = train("run");
+  unsetenv("RANK");
+  unsetenv("WORLD_SIZE");
+  EXPECT_EQ(two.code, 1);
+  EXPECT_THAT(two.out, HasSubstr("one of 2 processes"));
   EXPECT_EQ(run_command("limpid-generate", {(folder_ / "nowhere").string()}, folder_.path()).code,
             1);
 }
