@@ -42,7 +42,11 @@ half() {
     run "build $preset" cmake --build --preset "$preset" -j "$jobs" &&
     run "test $preset" ctest --preset "$preset" -j "$jobs" "$@"
 }
-release() { half cpu && run "examples of the documents" scripts/check_docs.sh; }
+release() {
+  half cpu && run "examples of the documents" scripts/check_docs.sh
+  # How many CUDA kernels the emulator executed.
+  mapfile -t -O ${#summary[@]} summary < <(grep -ah '^CUDA: .* kernels ran' build/cpu/Testing/Temporary/LastTest.log)
+}
 sanitized() { half debug -LE slow; }
 # The programs and gpu_test only: the other tests ran above, and without a GPU they would run the same code here. Objects
 # of .cc files are the same as in preset cpu, and ccache has them.

@@ -122,6 +122,7 @@ int64_t process_peak_bytes() {
 }
 
 void zero(Stream& stream, Tensor tensor) {
+  if (tensor.numel() == 0) return;
   if (stream.device == Device::cuda) return cuda::zero_bytes(stream, tensor.data, tensor.bytes());
   char* bytes = static_cast<char*>(tensor.data);
   const int64_t count = tensor.bytes(), piece = 1 << 20;
@@ -132,7 +133,7 @@ void zero(Stream& stream, Tensor tensor) {
 
 void copy(Stream& stream, Tensor to, Tensor from) {
   require(to.shape == from.shape, "cannot copy {} into {}", from.shape, to.shape);
-  if (to.data == from.data && to.dtype == from.dtype) return;
+  if (to.numel() == 0 || (to.data == from.data && to.dtype == from.dtype)) return;
   if (stream.device == Device::cuda) {
     if (to.dtype == from.dtype) return cuda::copy_bytes(stream, to.data, from.data, to.bytes());
     return cuda::convert(stream, to, from);
