@@ -220,7 +220,7 @@ class TcpStore : public Store {
       : place_(format("{}:{}", host, port)) {
     if (serve) server_ = std::make_unique<Server>(port, job);
     const auto deadline = steady_clock::now() + timeout;
-    while (!(socket_ = connect_once(serve ? "localhost" : host, port))) {
+    while (!(socket_ = connect_once(serve ? "127.0.0.1" : host, port))) {
       require(steady_clock::now() < deadline, "store: rank 0 does not answer at {} after {} s",
               place_, double(timeout.count()) / 1e3);
       std::this_thread::sleep_for(milliseconds(20));
